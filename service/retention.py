@@ -13,13 +13,15 @@ from infra.database.base import Database
 from service.jobs.erasures import ERASURES, STUB_SECONDS
 from service.jobs.idempotency import IDEMPOTENCY_KEYS
 from service.jobs.models import EVENTS, IS_ACTIVE, JOBS
-from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS
+from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS, EndpointKind
 
 logger = logging.getLogger("framehook.housekeeping")
 
 INTERVAL_SECONDS = 3_600.0
 BATCH_ROWS = 500
 IDEMPOTENCY_SECONDS = 24 * 3_600.0
+LISTENER_SECONDS = 7 * 86_400.0
+"""A webhook of kind `listener` to which none has connected for this long is deleted: its command was killed."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class RetentionTask:
             (ATTEMPTS, ATTEMPTS.c.at < oldest_event),
             (DELIVERIES, DELIVERIES.c.ended_at < oldest_event),
             (ENDPOINTS, _match_finished_jobs(oldest_event)),
+            (ENDPOINTS, _match_abandoned_listeners(now - LISTENER_SECONDS)),
             (IDEMPOTENCY_KEYS, IDEMPOTENCY_KEYS.c.created_at < oldest_key),
             (ERASURES, and_(ERASURES.c.erased_at < now - STUB_SECONDS, ERASURES.c.next_at.is_(None))),
         )
@@ -81,6 +84,11 @@ def _match_finished_jobs(created_before: float) -> ColumnElement[bool]:
     has_deliveries = exists().where(DELIVERIES.c.endpoint_id == ENDPOINTS.c.endpoint_id)
     is_old = ENDPOINTS.c.created_at < created_before
     return and_(ENDPOINTS.c.job_id.is_not(None), is_old, ~is_job_active, ~has_deliveries)
+
+
+def _match_abandoned_listeners(listened_before: float) -> ColumnElement[bool]:
+    last_used = func.coalesce(ENDPOINTS.c.listened_at, ENDPOINTS.c.created_at)
+    return and_(ENDPOINTS.c.kind == EndpointKind.LISTENER.value, last_used < listened_before)
 
 
 async def _delete_batch(session: AsyncSession, table: Table, is_expired: ColumnElement[bool]) -> int:

@@ -48,7 +48,7 @@ class EgressClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._policy = policy
-        self._total_seconds = total_seconds
+        self.total_seconds = total_seconds
         self._excerpt_bytes = excerpt_bytes
         self._resolver = AddressResolver(policy, lookup, seconds=total_seconds / 3)
         self._transport = transport or CheckedTransport(
@@ -80,11 +80,11 @@ class EgressClient:
             extensions={"trace": stage.on_event},
         )
         try:
-            async with asyncio.timeout(self._total_seconds):
+            async with asyncio.timeout(self.total_seconds):
                 return await self._exchange(request)
         except (TimeoutError, httpx.TimeoutException, httpcore.TimeoutException):
             message = (
-                f"There was no complete response within {self._total_seconds:g} s; "
+                f"There was no complete response within {self.total_seconds:g} s; "
                 f"time ran out while {stage.name}."
             )
             raise Unreachable("timeout", message) from None

@@ -168,12 +168,12 @@ class Authenticator:
                 self._origins.check_credentials(connection)
         return await self._verify_token(token)
 
-    async def stream_access(self, connection: HTTPConnection[Any]) -> Access:
-        """Return the user of a stream, from a ticket if there is one; raises Unauthenticated.
+    async def stream_access(self, connection: HTTPConnection[Any], *, takes_tickets: bool = True) -> Access:
+        """Return the user of a stream, from a ticket if there is one; raises as `access`.
 
         A stream ends in the second in which its token expires: the leeway is for single requests only.
         """
-        ticket = connection.query_params.get("ticket")
+        ticket = connection.query_params.get("ticket") if takes_tickets else None
         if ticket is None or self._verifier is None:
             access = await self.access(connection)
         else:

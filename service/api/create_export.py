@@ -23,7 +23,7 @@ from service.api.requests import (
     read_json,
 )
 from service.api.state import State
-from service.api.webhooks import Events, Url, sort_events
+from service.api.webhooks.bodies import Events, Url, sort_events
 from service.costs.control import BudgetExceeded
 from service.exports.checks import StorageQuotaExceeded
 from service.exports.models import ExportRequest, Idempotency, Schedule

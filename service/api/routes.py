@@ -8,12 +8,9 @@ from starlette.routing import Route, WebSocketRoute
 from service.api import (
     acknowledge,
     create_export,
-    deliveries,
     exports,
     health,
     metrics,
-    verification,
-    webhooks,
 )
 from service.api.batches import bulk, submit
 from service.api.batches import routes as batches
@@ -35,6 +32,7 @@ from service.api.transfers import (
     upload_parts,
     uploads,
 )
+from service.api.webhooks import deliveries, endpoints, listeners, verification
 
 ROUTES = [
     Route("/api/callbacks/{job_id}", Callbacks(), methods=["POST"]),
@@ -74,19 +72,21 @@ ROUTES = [
     Route("/api/files/{key:path}", files.get),
     Route("/api/files/{key:path}", files.put, methods=["PUT"]),
     Route("/api/callbacks/{job_id}/output", output_uploads.request_output_targets, methods=["POST"]),
-    Route("/api/webhooks", webhooks.create, methods=["POST"]),
-    Route("/api/webhooks", webhooks.list_),
+    Route("/api/webhooks", endpoints.create, methods=["POST"]),
+    Route("/api/webhooks", endpoints.list_),
     FixedRoute("/api/webhooks/verify", verification.verify, methods=["POST"]),
-    Route("/api/webhooks/{id}", webhooks.get),
-    Route("/api/webhooks/{id}", webhooks.update, methods=["PATCH"]),
-    Route("/api/webhooks/{id}", webhooks.delete, methods=["DELETE"]),
-    Route("/api/webhooks/{id}/rotate", webhooks.rotate_secret, methods=["POST"]),
-    Route("/api/webhooks/{id}/public-key", webhooks.public_key),
+    Route("/api/webhooks/{id}", endpoints.get),
+    Route("/api/webhooks/{id}", endpoints.update, methods=["PATCH"]),
+    Route("/api/webhooks/{id}", endpoints.delete, methods=["DELETE"]),
+    Route("/api/webhooks/{id}/rotate", endpoints.rotate_secret, methods=["POST"]),
+    Route("/api/webhooks/{id}/public-key", endpoints.public_key),
+    Route("/api/webhooks/{id}/listen", listeners.listen, methods=["POST"]),
     Route("/api/webhooks/{id}/test", deliveries.send_test, methods=["POST"]),
     Route("/api/webhooks/{id}/recover", deliveries.recover, methods=["POST"]),
     Route("/api/webhooks/{id}/deliveries", deliveries.list_),
     Route("/api/webhooks/{id}/deliveries/{delivery_id}", deliveries.get),
     Route("/api/webhooks/{id}/deliveries/{delivery_id}/redeliver", deliveries.redeliver, methods=["POST"]),
+    Route("/api/webhooks/{id}/deliveries/{delivery_id}/outcome", listeners.post_outcome, methods=["POST"]),
     Route("/api/stream-tickets", tickets.create_ticket, methods=["POST"]),
     *(web_module_route(name) for name in MODULES),
     Route("/", get_page),

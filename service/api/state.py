@@ -30,6 +30,7 @@ from service.jobs.serializers import JobSerializer
 from service.jobs.statistics import DayCache
 from service.metrics.service_metrics import ServiceMetrics
 from service.sample_file import SampleFile
+from service.webhooks.listeners.connections import Listeners
 from service.webhooks.worker import DeliveryWorker
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class FixedState(TypedDict):
     """
 
     limits: Limits
+    runner_name: str
     usd_per_second: float | None
     operation: Operation
     console_files: ConsoleFiles
@@ -105,10 +107,10 @@ class State(FixedState):
     removal: Removal
     egress: EgressClient
     delivery_worker: DeliveryWorker
+    listeners: Listeners
     source_prober: Prober
     serializer: JobSerializer
     webhook_serializer: JobSerializer
-    runner_name: str
     runner_readiness: RunnerReadiness
     origins: OriginPolicy
     metrics: ServiceMetrics

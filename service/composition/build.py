@@ -1,9 +1,6 @@
 """Build the long-lived objects of the service from its settings, and connect them."""
 
-from functools import partial
-
 from infra.database.base import Database
-from infra.egress import EgressClient
 from infra.liveness import Liveness
 from infra.supervise import Supervisor
 from service.api.streaming.direct import StreamTimer
@@ -11,8 +8,6 @@ from service.clock import Clock
 from service.composition.exports import create_eraser, create_removal
 from service.composition.factories import (
     Loop,
-    create_delivery_config,
-    create_egress_client,
     create_lease_renewal,
     create_limits,
     create_maintenance_loops,
@@ -27,7 +22,7 @@ from service.composition.replacements import Replacements
 from service.composition.runner_parts import create_client_serializer, create_runner_parts
 from service.composition.services import Base, Jobs, Service, Webhooks
 from service.composition.state import build_state
-from service.costs.usage import write_before
+from service.composition.webhooks import create_egress_client, create_webhooks
 from service.dispatch.attempt_failures import AttemptEnder
 from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.rescuer import Rescuer
@@ -37,14 +32,11 @@ from service.exports.forecasts import RunForecasts
 from service.fanout.changes import JobChanges
 from service.fanout.hub import Hub
 from service.fanout.listener import ChangeListener
-from service.fanout.notices import publish_disabled
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.finalizer import Finalizer
 from service.ingest.prober import Prober
 from service.jobs.serializers import JobSerializer
 from service.settings import Settings
-from service.webhooks.outbox import Outbox
-from service.webhooks.worker import DeliveryWorker
 from service.workers.starter import WorkerStarter
 
 
@@ -73,7 +65,7 @@ def build_service(settings: Settings, hub: Hub, database: Database, replacements
         ),
         master_keys=master_keys,
     )
-    webhooks = _build_webhooks(base, replacements.egress or create_egress_client(settings))
+    webhooks = create_webhooks(base, replacements.egress or create_egress_client(settings))
     jobs = _build_jobs(base, webhooks, replacements)
     supervisor = Supervisor()
     liveness = Liveness(database.check, supervisor)
@@ -82,21 +74,6 @@ def build_service(settings: Settings, hub: Hub, database: Database, replacements
     if settings.fork_server and replacements.runner is None:
         loops["fork server"] = starter.run
     return Service(state, base.runner, starter, loops)
-
-
-def _build_webhooks(base: Base, egress: EgressClient) -> Webhooks:
-    outbox = Outbox(base.webhook_serializer, base.clock.wall)
-    base.database.before_commit = base.monitoring.recorder.follow(write_before(outbox.write_in_session))
-    worker = DeliveryWorker(
-        base.database,
-        egress,
-        outbox,
-        partial(publish_disabled, base.hub),
-        config=create_delivery_config(base.settings),
-        clock=base.clock.wall,
-        metrics=base.monitoring.metrics.webhooks,
-    )
-    return Webhooks(egress, outbox, worker)
 
 
 def _build_jobs(base: Base, webhooks: Webhooks, replacements: Replacements) -> Jobs:
@@ -165,6 +142,8 @@ def _list_loops(base: Base, webhooks: Webhooks, jobs: Jobs) -> dict[str, Loop]:
         **create_maintenance_loops(base.settings, base.database, base.storage),
     }
     if (feed := base.database.change_feed) is not None:
-        listener = ChangeListener(base.database, feed, base.hub, jobs.changes, base.clock.wall)
+        listener = ChangeListener(
+            base.database, feed, base.hub, jobs.changes, webhooks.listeners, base.clock.wall
+        )
         loops["relay"] = listener.run
     return loops

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from infra.database.base import Database
 from infra.database.postgresql import is_postgresql
-from infra.egress import EgressClient, EgressPolicy
 from infra.storage import FolderStorage, Storage
 from infra.storage.disk_reserve import DiskReserve
 from infra.storage.signed import UrlSigner
@@ -32,7 +31,6 @@ from service.retention import Retention, RetentionTask
 from service.settings import MIN_SECRET_BYTES, BadSettings, Settings
 from service.startup.outage import OutageLogFilter
 from service.upload_cleanup import UploadCleanup
-from service.webhooks.worker import WorkerConfig
 from service.workers.starter import WorkerStarter
 
 if TYPE_CHECKING:
@@ -42,8 +40,6 @@ Loop = Callable[[], Awaitable[None]]
 
 MAX_OUTPUT_PROBES = 4
 OUTPUT_PROBE_SECONDS = 60.0
-DELIVERY_LEASE_TIMEOUTS = 4
-"""The lease of a delivery lasts this many times as long as one attempt may take."""
 
 
 def create_runner(settings: Settings, starter: WorkerStarter) -> Runner:
@@ -135,22 +131,6 @@ def create_limits(settings: Settings) -> Limits:
         rescue_interval_seconds=settings.watch_seconds,
         priority_seconds=settings.priority_seconds_between_users,
     )
-
-
-def create_egress_client(settings: Settings) -> EgressClient:
-    """Create the client that sends webhooks."""
-    policy = EgressPolicy(
-        settings.webhook_allowed_networks,
-        settings.webhook_allow_http,
-        networks_setting="WEBHOOK_ALLOWED_NETWORKS",
-        http_setting="WEBHOOK_ALLOW_HTTP",
-    )
-    return EgressClient(policy, total_seconds=settings.webhook_timeout_seconds)
-
-
-def create_delivery_config(settings: Settings) -> WorkerConfig:
-    """Derive the lease of a delivery from how long one attempt may take."""
-    return WorkerConfig(lease_seconds=DELIVERY_LEASE_TIMEOUTS * settings.webhook_timeout_seconds)
 
 
 def create_output_prober(starter: WorkerStarter) -> Prober:

@@ -23,6 +23,7 @@ from service.ingest.finalizer import Finalizer
 from service.ingest.lease_renewal import LeaseRenewal
 from service.jobs.serializers import JobSerializer
 from service.settings import Settings
+from service.webhooks.listeners.connections import Listeners
 from service.webhooks.outbox import Outbox
 from service.webhooks.worker import DeliveryWorker
 from service.workers.starter import WorkerStarter
@@ -59,10 +60,11 @@ class Base:
 
 @dataclass(frozen=True)
 class Webhooks:
-    """What sends webhooks."""
+    """What writes and sends webhooks."""
 
     egress: EgressClient
     outbox: Outbox
+    listeners: Listeners
     worker: DeliveryWorker
 
 

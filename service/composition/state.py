@@ -47,10 +47,10 @@ def build_state(
         removal=jobs.removal,
         egress=webhooks.egress,
         delivery_worker=webhooks.worker,
+        listeners=webhooks.listeners,
         source_prober=estimator.prober,
         serializer=base.serializer,
         webhook_serializer=base.webhook_serializer,
-        runner_name=base.runner.name,
         runner_readiness=base.runner_parts.readiness,
         origins=origins,
         metrics=base.monitoring.metrics,
@@ -67,6 +67,7 @@ def _build_fixed_state(base: Base) -> FixedState:
     settings, newest_key = base.settings, base.master_keys[0]
     return FixedState(
         limits=create_request_limits(settings),
+        runner_name=base.runner.name,
         usd_per_second=base.runner_parts.budgets.usd_per_second,
         operation=create_operation(settings, base.database, base.clock),
         console_files=create_console_files(settings),

@@ -27,6 +27,7 @@ class Hub:
         """False while changes of other replicas may be missed."""
         self._closed = False
         self._conflated = 0
+        self._close_others: Callable[[], None] = lambda: None
 
     @property
     def conflated(self) -> int:
@@ -122,9 +123,14 @@ class Hub:
         """Return the ids of jobs and of users with local subscribers."""
         return list(self._by_job), list(self._by_user)
 
+    def on_close(self, close: Callable[[], None]) -> None:
+        """End streams that carry no exports, by a call of `close`, together with all others."""
+        self._close_others = close
+
     def close(self) -> None:
         """End all streams, including those opened later."""
         self._closed = True
+        self._close_others()
         for subscriber in self._subscribers():
             subscriber.close()
 

@@ -16,6 +16,8 @@ from service.jobs.batches.queries import list_completed
 from service.jobs.erasures import Erasure
 from service.jobs.models import Job
 from service.webhooks import endpoints
+from service.webhooks.listeners.connections import Listeners
+from service.webhooks.listeners.outcomes import OUTCOME_PREFIX, parse_announcement
 from service.webhooks.models import ENDPOINT_PREFIX, DisabledReason
 
 logger = logging.getLogger("framehook.relay")
@@ -30,6 +32,7 @@ class ChangeListener:
         change_feed: ChangeFeed,
         hub: Hub,
         changes: JobChanges,
+        listeners: Listeners,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
@@ -37,6 +40,7 @@ class ChangeListener:
         self._hub = hub
         hub.gets_every_change = False
         self._changes = changes
+        self._listeners = listeners
         self._clock = clock
         self._missed_since = clock() - MARGIN_SECONDS
 
@@ -66,6 +70,10 @@ class ChangeListener:
 
     async def _on_notify(self, changes: Sequence[ChangedRow]) -> None:
         """Load the rows that other replicas changed and publish those with local subscribers."""
+        for row_id, _ in changes:
+            if row_id.startswith(OUTCOME_PREFIX):
+                self._listeners.settle(*parse_announcement(row_id))
+        changes = [change for change in changes if not change[0].startswith(OUTCOME_PREFIX)]
         endpoint_ids = [row_id for row_id, _ in changes if row_id.startswith(ENDPOINT_PREFIX)]
         subscribed = [row_id for row_id, user_id in changes if self._hub.has_subscribers(row_id, user_id)]
         batch_ids = [row_id for row_id in subscribed if row_id.startswith(BATCH_PREFIX)]

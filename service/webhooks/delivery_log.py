@@ -68,6 +68,13 @@ async def load_attempts(session: AsyncSession, deliveries: Sequence[Delivery]) -
     return attempts
 
 
+async def load_attempt(session: AsyncSession, delivery_id: str, attempt: int) -> Mapping[str, Any] | None:
+    """Return one row of the log."""
+    query = select(ATTEMPTS).where(ATTEMPTS.c.delivery_id == delivery_id, ATTEMPTS.c.attempt == attempt)
+    row = (await session.execute(query)).mappings().one_or_none()
+    return None if row is None else dict(row)
+
+
 def _result_values(delivery: Delivery, result: AttemptResult) -> dict[str, object]:
     return {
         "delivery_id": delivery.delivery_id,

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.database.base import Dialect, dialect_of, strings_of
+from infra.database.base import Dialect, dialect_of, strings_of, to_json_array
 from service.metrics.database_figures import Backlog
 from service.webhooks.ordering import in_flight_json, is_blocked, is_in_flight_here
 
@@ -22,7 +22,9 @@ WITH RECURSIVE waiting (endpoint_id) AS (
         WHERE later.state = 'pending' AND later.endpoint_id > waiting.endpoint_id)
     FROM waiting WHERE waiting.endpoint_id IS NOT NULL
 )
-SELECT waiting.endpoint_id, endpoint.enabled, endpoint.failing_since, CASE WHEN endpoint.enabled THEN
+SELECT waiting.endpoint_id, endpoint.enabled, endpoint.failing_since,
+    CASE WHEN endpoint.enabled
+        AND (endpoint.kind = 'url' OR endpoint.endpoint_id IN (SELECT value FROM {listening})) THEN
     (SELECT {delivery_ids} FROM (
         SELECT due.delivery_id FROM webhook_deliveries AS due
         WHERE due.endpoint_id = waiting.endpoint_id AND due.state = 'pending' AND due.next_at <= :now
@@ -41,7 +43,8 @@ FROM webhook_deliveries WHERE state = 'pending'
 class DueBacklog:
     """The due deliveries of an endpoint.
 
-    A disabled or deleted endpoint that has pending deliveries left has none that are due.
+    A disabled or deleted endpoint that has pending deliveries left has none that are due, and neither has a listener
+    that is not connected to this process.
     """
 
     endpoint_id: str
@@ -51,11 +54,20 @@ class DueBacklog:
 
 
 async def select_due(
-    session: AsyncSession, *, each: int, in_flight_here: Sequence[str], now: float
+    session: AsyncSession,
+    *,
+    each: int,
+    in_flight_here: Sequence[str],
+    now: float,
+    listening: Sequence[str] = (),
 ) -> list[DueBacklog]:
-    """Return what is due, at most `each` per endpoint, without `in_flight_here`."""
+    """Return what is due, at most `each` per endpoint, without `in_flight_here`.
+
+    `listening` are the endpoints with a listener at this process: what is due for other listeners stays.
+    """
     statement = _select_due_statement(dialect_of(session))
     parameters = {"now": now, "each": each, "here": in_flight_json(in_flight_here)}
+    parameters["listening"] = to_json_array(listening)
     rows = (await session.execute(statement, parameters)).all()
     backlogs = [DueBacklog(row[0], bool(row[1]), row[2] is not None, strings_of(row[3])) for row in rows]
     return [backlog for backlog in backlogs if backlog.due or not backlog.enabled]
@@ -73,5 +85,6 @@ def _select_due_statement(dialect: Dialect) -> TextClause:
             delivery_ids=dialect.json_array("few.delivery_id"),
             is_in_flight_here=is_in_flight_here("due", dialect),
             is_blocked=is_blocked("due", dialect),
+            listening=dialect.json_rows(":listening"),
         )
     )

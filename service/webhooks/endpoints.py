@@ -21,6 +21,7 @@ from service.webhooks.models import (
     ENDPOINT_PREFIX,
     ENDPOINTS,
     Endpoint,
+    EndpointKind,
     WebhookEvent,
     endpoint_from_row,
 )
@@ -53,9 +54,11 @@ def new_values(
     job_id: str | None = None,
     export_filter: str | None = None,
     ed25519: bool = False,
+    kind: EndpointKind = EndpointKind.URL,
+    secret: str | None = None,
     now: float,
 ) -> dict[str, object]:
-    """Return the columns of an endpoint with a new secret, for all exports of the user or for `job_id` only."""
+    """Return the columns of an endpoint, for all of a user's exports or for `job_id` only."""
     return {
         "endpoint_id": ENDPOINT_PREFIX + new_id(now),
         "user_id": user_id,
@@ -63,11 +66,12 @@ def new_values(
         "url": url,
         "description": description,
         "events": ",".join(events),
-        "secret": _new_secret(),
+        "secret": secret or _new_secret(),
         "signing_key": _new_signing_key() if ed25519 else None,
         "enabled": True,
         "created_at": now,
         "export_filter": export_filter,
+        "kind": kind.value,
     }
 
 
@@ -123,6 +127,11 @@ async def update_fields(
 ) -> Endpoint | None:
     """Set what its owner may change: url, description, events, filter."""
     return await update_where(session, is_endpoint(user_id, endpoint_id), values)
+
+
+async def note_listener(session: AsyncSession, endpoint: Endpoint, *, now: float) -> None:
+    """Note that a listener has connected: an endpoint that has none for long is deleted."""
+    await update_where(session, is_endpoint(endpoint.user_id, endpoint.endpoint_id), {"listened_at": now})
 
 
 async def rotate_secret(session: AsyncSession, endpoint: Endpoint, *, now: float) -> Endpoint | None:

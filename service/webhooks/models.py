@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from sqlalchemy import Column, Index, Table, Text, text
@@ -60,11 +60,19 @@ class DisabledReason(StrEnum):
     FAILING = "failing"
 
 
+class EndpointKind(StrEnum):
+    """How an endpoint gets its deliveries: at its URL, or over the stream of a listener."""
+
+    URL = "url"
+    LISTENER = "listener"
+
+
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """URL of a consumer, for all exports of a user or for a single one.
+    """URL or listener of a consumer, for all exports of a user or for a single one.
 
     A row of `webhook_endpoints`, whose columns are these fields. Times are seconds since the epoch. `export_filter` is
-    JSON, and says of which exports it gets events; without one of all.
+    JSON, and says of which exports it gets events; without one of all. `url` is empty if it is a listener, and
+    `listened_at` is when one last connected.
     """
 
     endpoint_id: PrimaryKey
@@ -85,6 +93,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     failed_at: float | None
     created_at: float
     export_filter: LongText | None = None
+    kind: Annotated[EndpointKind, msgspec.Meta(extra={"server_default": EndpointKind.URL})] = EndpointKind.URL
+    listened_at: float | None = None
 
     @property
     def event_types(self) -> list[str]:

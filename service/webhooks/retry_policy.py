@@ -1,12 +1,16 @@
 """Decide what the result of an attempt means and when the delivery is sent again; pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from enum import StrEnum
+from typing import Any, Final
 
 from callbacks.envelope import EventType
 from callbacks.retry import Random, parse_retry_after
 
 TEST_EVENT: Final = "webhook.test"
+NO_LISTENER: Final = "no_listener"
+"""Code of an attempt that no listener took: it is no failure, and the next listener gets the delivery."""
 SCHEDULE_SECONDS: Final = (
     5,
     5 * 60,
@@ -34,12 +38,27 @@ again."""
 LOCAL_FAULT_PAUSE_SECONDS: Final = 10.0
 """Pause after a failure of this machine, which counts neither as a try nor as a failure of the endpoint."""
 
+
+class ListenerFault(StrEnum):
+    """Why a listener got no response from its receiver."""
+
+    DNS = "dns"
+    CONNECT = "connect"
+    TIMEOUT = "timeout"
+    CLOSED = "closed"
+    PROTOCOL = "protocol"
+    TLS = "tls"
+
+
 _GONE, _TOO_MANY, _UNAVAILABLE = 410, 429, 503
 
 
 @dataclass(frozen=True)
 class AttemptResult:
-    """Result of one attempt: a response, or the reason why there is none."""
+    """Result of one attempt: a response, or the reason why there is none.
+
+    `is_recorded` says that it is stored already, as the outcome that a listener has posted.
+    """
 
     seconds: float
     status: int | None = None
@@ -47,6 +66,7 @@ class AttemptResult:
     excerpt: str | None = None
     error_code: str | None = None
     error_message: str | None = None
+    is_recorded: bool = False
 
     @property
     def is_delivered(self) -> bool:
@@ -54,8 +74,8 @@ class AttemptResult:
 
     @property
     def is_local_fault(self) -> bool:
-        """Nothing was sent because this machine has no sockets or threads left."""
-        return self.error_code == "local"
+        """Nothing was sent: this machine has no sockets or threads left, or the listener is gone."""
+        return self.error_code in {"local", NO_LISTENER}
 
     @property
     def is_gone(self) -> bool:
@@ -69,6 +89,19 @@ def result_from_response(status: int, seconds: float, retry_after: str | None, e
     return AttemptResult(seconds, status, retry_after, excerpt, code, message)
 
 
+def result_from_log(row: Mapping[str, Any]) -> AttemptResult | None:
+    """Return the result in a row of the log; None for an attempt that is open, or was interrupted."""
+    if row["seconds"] is None:
+        return None
+    return AttemptResult(
+        row["seconds"],
+        row["status"],
+        excerpt=row["excerpt"],
+        error_code=row["error_code"],
+        error_message=row["error_message"],
+    )
+
+
 def next_attempt_at(
     event_type: str, tries: int, result: AttemptResult, *, now: float, random: Random
 ) -> float | None:
@@ -77,6 +110,8 @@ def next_attempt_at(
     In seconds since the epoch. The Retry-After header of a 429 or 503 may make the delay of the schedule longer,
     never shorter.
     """
+    if result.error_code == NO_LISTENER:
+        return now
     if result.is_local_fault:
         return now + LOCAL_FAULT_PAUSE_SECONDS
     delay = _retry_delay(event_type, tries, random)

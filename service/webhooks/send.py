@@ -1,17 +1,40 @@
-"""Send one delivery, and count the results of all attempts of this process."""
+"""Send one delivery, to a URL or to a listener, and count the results of all attempts of this process."""
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from infra.database.base import Database
 from infra.egress import BlockedURL, EgressClient, Unreachable
 from service.metrics.traffic import WebhookMetrics
 from service.webhooks.deliveries import ClaimedDelivery, FinishedAttempt
+from service.webhooks.listeners.connections import Listeners
+from service.webhooks.listeners.sending import send_to_listener
+from service.webhooks.models import EndpointKind
 from service.webhooks.retry_policy import AttemptResult, result_from_response
 from service.webhooks.signing import build_headers
 
 
-async def send_delivery(egress: EgressClient, claimed: ClaimedDelivery, *, now: float) -> AttemptResult:
-    """Sign a delivery as of `now`, send it and return the result."""
+@dataclass(frozen=True)
+class Sender:
+    """Sends each delivery to where its endpoint gets it; a listener has `listener_seconds` to answer."""
+
+    egress: EgressClient
+    listeners: Listeners
+    database: Database
+    listener_seconds: float
+
+    async def send(self, claimed: ClaimedDelivery, *, now: float) -> AttemptResult:
+        """Sign a delivery as of `now`, send it and return the result."""
+        if claimed.endpoint.kind is EndpointKind.URL:
+            return await send_to_url(self.egress, claimed, now=now)
+        return await send_to_listener(
+            self.listeners, self.database, claimed, seconds=self.listener_seconds, now=now
+        )
+
+
+async def send_to_url(egress: EgressClient, claimed: ClaimedDelivery, *, now: float) -> AttemptResult:
+    """Post a delivery to the URL of its endpoint."""
     delivery, endpoint = claimed.delivery, claimed.endpoint
     start = time.monotonic()
     headers = build_headers(endpoint, delivery, now=now)

@@ -9,7 +9,7 @@ import msgspec
 from service.jobs.models import Status
 from service.jobs.serializers import format_timestamp
 from service.webhooks.delivery_log import AttemptRows
-from service.webhooks.models import Delivery, DeliveryState, Endpoint
+from service.webhooks.models import Delivery, DeliveryState, Endpoint, EndpointKind
 from service.webhooks.signing import active_public_keys
 
 EXCERPT_IN_LISTS = 1_024
@@ -34,11 +34,13 @@ class Webhook(TypedDict):
     With a `filter` it gets events of the exports only that match it at the time of the event.
 
     `disabled_reason` is `disabled` (by its owner), `gone` (it responded 410) or `failing` (for days). `public_key` is
-    the ed25519 key of its `v1a` signatures. Until `previous_secret_until` the secret before the rotation signs, too.
+    the ed25519 key of its `v1a` signatures. A `listener` has no `url`: it takes its deliveries over a stream, and
+    `listened_at` is when one last connected. Until `previous_secret_until` the secret before the rotation signs, too.
     """
 
     id: str
-    url: str
+    kind: EndpointKind
+    url: str | None
     description: str
     events: list[str]
     filter: WebhookFilter | None
@@ -49,6 +51,7 @@ class Webhook(TypedDict):
     failing_since: str | None
     public_key: str | None
     previous_secret_until: str | None
+    listened_at: str | None
     created_at: str
 
 
@@ -102,7 +105,8 @@ def endpoint_to_dict(endpoint: Endpoint, *, clock: Callable[[], float] = time.ti
     overlap_end = endpoint.previous_until
     return {
         "id": endpoint.endpoint_id,
-        "url": endpoint.url,
+        "kind": endpoint.kind,
+        "url": endpoint.url or None,
         "description": endpoint.description,
         "events": endpoint.event_types,
         "filter": _filter_to_dict(endpoint.export_filter),
@@ -115,6 +119,7 @@ def endpoint_to_dict(endpoint: Endpoint, *, clock: Callable[[], float] = time.ti
         "previous_secret_until": format_timestamp(overlap_end)
         if overlap_end and overlap_end > clock()
         else None,
+        "listened_at": format_timestamp(endpoint.listened_at),
         "created_at": format_timestamp(endpoint.created_at),
     }
 

@@ -16,7 +16,6 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database.base import Database, dialect_of
-from infra.egress import EgressClient
 from service.metrics.traffic import WebhookMetrics
 from service.webhooks import deliveries, endpoint_status
 from service.webhooks.clock_steps import ClockCheck, correct_times
@@ -27,7 +26,7 @@ from service.webhooks.fairness import InFlight, count_by_endpoint, select_delive
 from service.webhooks.models import Delivery, Endpoint
 from service.webhooks.outbox import Outbox
 from service.webhooks.retry_policy import AttemptResult
-from service.webhooks.send import count_results, send_delivery
+from service.webhooks.send import Sender, count_results
 
 logger = logging.getLogger("framehook.webhooks")
 
@@ -70,7 +69,7 @@ class DeliveryWorker:
     def __init__(
         self,
         database: Database,
-        egress: EgressClient,
+        sender: Sender,
         outbox: Outbox,
         notify_disabled: Callable[[Endpoint], None],
         *,
@@ -80,7 +79,7 @@ class DeliveryWorker:
     ) -> None:
         """Call `notify_disabled` after each commit that disables an endpoint."""
         self._database = database
-        self._egress = egress
+        self._sender = sender
         self._outbox = outbox
         self._notify_disabled = notify_disabled
         self._config = config or WorkerConfig()
@@ -181,7 +180,8 @@ class DeliveryWorker:
         # Two replicas that claim at the same time could send two states of one export in any order.
         await dialect_of(session).lock(session, _CLAIM_LOCK)
         here = [attempt.delivery.delivery_id for attempt in self._in_flight.values()]
-        backlogs = await select_due(session, each=self._config.per_endpoint, in_flight_here=here, now=now)
+        each, listening = self._config.per_endpoint, self._sender.listeners.endpoint_ids
+        backlogs = await select_due(session, each=each, in_flight_here=here, listening=listening, now=now)
         inactive = [backlog.endpoint_id for backlog in backlogs if not backlog.enabled]
         has_more = bool(inactive) and await endpoint_status.fail_pending(session, inactive, now=now)
         ids = select_deliveries(
@@ -189,7 +189,7 @@ class DeliveryWorker:
             list(self._in_flight.values()),
             self._health,
             total=self._config.max_in_flight,
-            per_endpoint=self._config.per_endpoint,
+            per_endpoint=each,
             now=now,
         )
         if not ids:
@@ -218,7 +218,7 @@ class DeliveryWorker:
     async def _attempt(self, claimed: ClaimedDelivery, start_before: float, concurrent: int) -> None:
         if time.monotonic() > start_before:
             return  # another replica may have sent a newer event by now; the lease ends by itself
-        result = await send_delivery(self._egress, claimed, now=self._clock())
+        result = await self._sender.send(claimed, now=self._clock())
         endpoint_id = claimed.endpoint.endpoint_id
         self._health.record_result(
             endpoint_id,
@@ -228,7 +228,11 @@ class DeliveryWorker:
             in_flight=max(concurrent, count_by_endpoint(self._in_flight.values())[endpoint_id]),
             maximum=self._config.per_endpoint,
         )
-        self._finished.append(FinishedAttempt(claimed.delivery, result))
+        attempt = FinishedAttempt(claimed.delivery, result)
+        if result.is_recorded:
+            count_results(self.metrics, [attempt], 0, now=self._clock())
+        else:
+            self._finished.append(attempt)
 
     def _on_attempt_done(self, task: "asyncio.Task[None]") -> None:
         delivery = self._in_flight.pop(task).delivery

@@ -85,8 +85,8 @@ class StreamServer:
                 await asyncio.sleep(0.01)
 
     @asynccontextmanager
-    async def events(self, path: str, **headers: str) -> AsyncIterator["Events"]:
-        async with self.client.stream("GET", path, headers=headers) as response:
+    async def events(self, path: str, *, method: str = "GET", **headers: str) -> AsyncIterator["Events"]:
+        async with self.client.stream(method, path, headers=headers) as response:
             yield Events(response)
 
     async def stop(self) -> float:

@@ -6,6 +6,7 @@ _JOB_ID: Final = "0198a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b"
 _KEY: Final = "uploads/3f2b8c1e5d7a4b6f9c0d1e2f3a4b5c6d/match.mp4"
 _WEBHOOK: Final = {
     "id": "ep_0198a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b",
+    "kind": "url",
     "url": "https://example.org/hooks/framehook",
     "description": "Order system",
     "events": ["export.completed", "export.failed"],
@@ -17,6 +18,7 @@ _WEBHOOK: Final = {
     "failing_since": None,
     "public_key": None,
     "previous_secret_until": None,
+    "listened_at": None,
     "created_at": "2026-01-02T03:04:05.678Z",
 }
 _FRAMING: Final = {

@@ -98,14 +98,14 @@ async def export_events(request: Request[State]) -> Response:
         access = await request.state["authenticator"].stream_access(request)
         job = await find_job(request, access.user_id)
     except (Unavailable, *DATABASE_ERRORS):
-        return _refusal_stream()
+        return _refuse_stream()
     # An edit after the end is no reason to stream the end again.
     if job is not None and job.status.is_final and _has_seen(request, job.transition_sequence):
         return Response(status_code=204)
     job_id = job.job_id if job is not None else None
     direct = _open_direct(request)
     read_events = partial(read_export_events, request, access.user_id, job_id, direct)
-    return EventStream(_events(request, access, read_events, direct), direct)
+    return EventStream(explain_end(request, access, read_events, direct), direct)
 
 
 def _has_seen(request: Request[State], sequence: int) -> bool:
@@ -136,11 +136,11 @@ async def user_events(request: Request[State]) -> Response:
     try:
         access = await request.state["authenticator"].stream_access(request)
     except Unavailable:
-        return _refusal_stream()
+        return _refuse_stream()
     export_filter = parse_query(request, EventStreamQuery).to_filter()
     direct = _open_direct(request)
     read_events = partial(read_user_events, request, access.user_id, export_filter, direct)
-    return EventStream(_events(request, access, read_events, direct), direct)
+    return EventStream(explain_end(request, access, read_events, direct), direct)
 
 
 async def _timeline(request: Request[State]) -> Response:
@@ -150,7 +150,7 @@ async def _timeline(request: Request[State]) -> Response:
     return json_response(build_timeline(job, rows, now=request.state["clock"].wall()))
 
 
-def _refusal_stream() -> Response:
+def _refuse_stream() -> Response:
     """Return a stream that only sets the reconnect delay.
 
     An EventSource that gets 429 or 503 would never reconnect.
@@ -182,7 +182,7 @@ def _open_direct(request: Request[State]) -> DirectStream | None:
     return DirectStream(connection, request.state["stream_timer"], end)
 
 
-async def _events(
+async def explain_end(
     request: Request[State],
     access: Access,
     read_events: Callable[[Lifetime], AsyncGenerator[Event, None]],

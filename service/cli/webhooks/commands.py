@@ -15,12 +15,19 @@ from service.cli.webhooks.endpoints import (
     show,
     update,
 )
+from service.cli.webhooks.listen import listen
 from service.cli.webhooks.verify import verify
 
 
 def create_group() -> typer.Typer:
     """Create the group `webhooks`."""
     group = command_group("Manage webhooks: endpoints, secrets and deliveries.")
+    _add_endpoint_commands(group)
+    _add_delivery_commands(group)
+    return group
+
+
+def _add_endpoint_commands(group: typer.Typer) -> None:
     group.command(
         epilog=examples(
             "framehook webhooks add https://example.org/hook",
@@ -28,6 +35,12 @@ def create_group() -> typer.Typer:
             "framehook webhooks add https://example.org/hook --metadata plan=pro",
         )
     )(add)
+    group.command(
+        epilog=examples(
+            "framehook webhooks listen --forward http://localhost:3000/hook",
+            "framehook webhooks listen --event export.completed --print",
+        )
+    )(listen)
     group.command("list", epilog=examples("framehook webhooks list"))(list_)
     group.command(epilog=examples("framehook webhooks show ID"))(show)
     group.command(
@@ -42,6 +55,9 @@ def create_group() -> typer.Typer:
     group.command(epilog=examples("framehook webhooks rotate ID"))(rotate)
     group.command("public-key", epilog=examples("framehook webhooks public-key ID"))(public_key)
     group.command(epilog=examples("framehook webhooks remove ID"))(remove)
+
+
+def _add_delivery_commands(group: typer.Typer) -> None:
     group.command("test", epilog=examples("framehook webhooks test ID"))(send_test)
     group.command(
         epilog=examples(
@@ -52,4 +68,3 @@ def create_group() -> typer.Typer:
     group.command(epilog=examples("framehook webhooks deliveries ID --state failed"))(deliveries)
     group.command(epilog=examples("framehook webhooks redeliver ID DELIVERY"))(redeliver)
     group.command(epilog=examples("framehook webhooks recover ID --hours 6"))(recover)
-    return group

@@ -175,7 +175,7 @@ def _endpoints_table(endpoints: Sequence[Endpoint]) -> Table:
     table = create_table("ID", "STATE", "EVENTS", "URL", "DESCRIPTION")
     for endpoint in endpoints:
         events = ", ".join(event.removeprefix("export.") for event in endpoint.events)
-        cells = map(escape_cell, (events, endpoint.url, endpoint.description))
+        cells = map(escape_cell, (events, endpoint.url or "(listener)", endpoint.description))
         table.add_row(escape_cell(endpoint.id), _endpoint_state(endpoint), *cells)
     return table
 

@@ -2,16 +2,21 @@
 
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 from framehook.http_client import HttpClient
+from framehook.options import ignore
+from framehook.streams.listener_stream import ListenerStream, OnReady
+from framehook.streams.stream_reader import OnDisconnect
 from framehook.webhook_models import (
     DeliveriesPage,
     Delivery,
     Endpoint,
     Endpoints,
+    ListenerDelivery,
     PublicKeys,
     RecoveryResult,
     Verification,
@@ -46,6 +51,42 @@ class AsyncWebhooks:
         body |= {} if events is None else {"events": list(events)}
         body |= {} if filter is None else {"filter": dict(filter)}
         return await self._http.load(Endpoint, "POST", "/api/webhooks", body=body, is_idempotent=False)
+
+    async def create_listener(
+        self,
+        *,
+        events: Sequence[str] | None = None,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002 - its name on the wire
+        description: str = "",
+        secret: str | None = None,
+    ) -> Endpoint:
+        """Create an endpoint without a URL, whose deliveries `listen` yields; only this answer has its `secret`."""
+        body: dict[str, object] = {"kind": "listener", "description": description}
+        body |= {} if events is None else {"events": [*events]}
+        body |= {} if filter is None else {"filter": dict(filter)}
+        body |= {} if secret is None else {"secret": secret}
+        return await self._http.load(Endpoint, "POST", "/api/webhooks", body=body, is_idempotent=False)
+
+    async def listen(
+        self, endpoint_id: str, *, on_ready: OnReady = ignore, on_disconnect: OnDisconnect = ignore
+    ) -> AsyncGenerator[ListenerDelivery, None]:
+        """Yield the deliveries of a listener, without end; `post_outcome` reports what came back for each.
+
+        Reconnects after lost connections and restarts of the service. `on_ready` is called each time it is connected,
+        `on_disconnect` with the reason of each lost connection. Raises Unauthenticated if the token expires and can't
+        be renewed, NotFound once the endpoint was deleted, Unreachable after ten minutes without a response.
+        """
+        stream = ListenerStream(self._http, f"{_path(endpoint_id)}/listen", on_ready, on_disconnect)
+        async with aclosing(stream.read()) as deliveries:
+            async for delivery in deliveries:
+                yield delivery
+
+    async def post_outcome(
+        self, endpoint_id: str, delivery: ListenerDelivery, outcome: Mapping[str, Any]
+    ) -> Delivery:
+        """Report what came back for a delivery: `status` or `error`, `seconds`, `excerpt`, `retry_after`."""
+        path = f"{_delivery_path(endpoint_id, delivery.delivery_id)}/outcome"
+        return await self._http.load(Delivery, "POST", path, body={"attempt": delivery.attempt, **outcome})
 
     async def list(self) -> tuple[Endpoint, ...]:
         """Return all endpoints, oldest first."""
@@ -99,15 +140,17 @@ class AsyncWebhooks:
         *,
         endpoint_id: str | None = None,
         received_at: datetime | None = None,
+        expected: str | None = None,
     ) -> Verification:
         """Ask the service whether a message that was received is valid and, if not, why.
 
         Without `endpoint_id`, its `webhook-id` says which endpoint received it. Its age is checked at
-        `received_at`, or else now.
+        `received_at`, or else now. `expected` is the signature that the receiver computed.
         """
         message: dict[str, object] = {"headers": dict(headers), "body_base64": b64encode(body).decode()}
         message |= {} if endpoint_id is None else {"id": endpoint_id}
         message |= {} if received_at is None else {"received_at": received_at.astimezone().isoformat()}
+        message |= {} if expected is None else {"expected": expected}
         return await self._http.load(Verification, "POST", "/api/webhooks/verify", body=message)
 
     async def send_test(self, endpoint_id: str) -> Delivery:

@@ -94,6 +94,7 @@ class HttpClient:
         self,
         path: str,
         *,
+        method: str = "GET",
         query: Query | None = None,
         headers: Mapping[str, str] | None = None,
         read_seconds: float | None = None,
@@ -104,7 +105,7 @@ class HttpClient:
         """
         all_headers = await self.token.headers() | dict(headers or {})
         parameters = _to_parameters(query or {})
-        request = Request("GET", self.url + path, all_headers, parameters, read_seconds=read_seconds)
+        request = Request(method, self.url + path, all_headers, parameters, read_seconds=read_seconds)
         async with self.transport.open(request) as response:
             yield response
 

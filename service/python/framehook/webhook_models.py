@@ -18,10 +18,11 @@ class EndpointFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A consumer's URL; `secret` is set only when it has just been created."""
+    """A consumer's URL, or a `listener` without one; `secret` is set only when it has just been created."""
 
     id: str
-    url: str
+    kind: str = "url"
+    url: str | None = None
     description: str = ""
     events: tuple[str, ...] = ()
     filter: EndpointFilter | None = None
@@ -32,6 +33,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     failing_since: datetime | None = None
     previous_secret_until: datetime | None = None
     public_key: str | None = None
+    listened_at: datetime | None = None
     created_at: datetime
     secret: str | None = None
 
@@ -68,6 +70,22 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     next_attempt_at: datetime | None = None
     attempts: tuple[Attempt, ...] = ()
     payload: str | None = None
+
+
+class ListenerReady(msgspec.Struct, frozen=True):
+    """A listener is connected; an outcome that takes longer than this counts as a time-out."""
+
+    endpoint_id: str
+    timeout_seconds: float
+
+
+class ListenerDelivery(msgspec.Struct, frozen=True):
+    """A delivery that a listener got: the headers and the body that an endpoint's URL would get."""
+
+    delivery_id: str
+    attempt: int
+    headers: dict[str, str]
+    body: str
 
 
 class Endpoints(msgspec.Struct, frozen=True):

@@ -5,8 +5,11 @@ from datetime import datetime
 from typing import Any
 
 from framehook.async_webhooks import PAGE_LIMIT, AsyncWebhooks
+from framehook.options import ignore
+from framehook.streams.listener_stream import OnReady
+from framehook.streams.stream_reader import OnDisconnect
 from framehook.transports.blocking import iterate, run
-from framehook.webhook_models import DeliveriesPage, Delivery, Endpoint, Verification
+from framehook.webhook_models import DeliveriesPage, Delivery, Endpoint, ListenerDelivery, Verification
 
 
 class Webhooks:
@@ -28,6 +31,31 @@ class Webhooks:
         return run(
             self._client.create(url, events=events, filter=filter, description=description, ed25519=ed25519)
         )
+
+    def create_listener(
+        self,
+        *,
+        events: Sequence[str] | None = None,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002 - its name on the wire
+        description: str = "",
+        secret: str | None = None,
+    ) -> Endpoint:
+        """Create an endpoint without a URL, whose deliveries `listen` yields; only this answer has its `secret`."""
+        return run(
+            self._client.create_listener(events=events, filter=filter, description=description, secret=secret)
+        )
+
+    def listen(
+        self, endpoint_id: str, *, on_ready: OnReady = ignore, on_disconnect: OnDisconnect = ignore
+    ) -> Generator[ListenerDelivery, None, None]:
+        """Yield the deliveries of a listener, without end; `post_outcome` reports what came back for each."""
+        return iterate(self._client.listen(endpoint_id, on_ready=on_ready, on_disconnect=on_disconnect))
+
+    def post_outcome(
+        self, endpoint_id: str, delivery: ListenerDelivery, outcome: Mapping[str, Any]
+    ) -> Delivery:
+        """Report what came back for a delivery: `status` or `error`, `seconds`, `excerpt`, `retry_after`."""
+        return run(self._client.post_outcome(endpoint_id, delivery, outcome))
 
     def list(self) -> tuple[Endpoint, ...]:
         """Return all endpoints, oldest first."""
@@ -73,9 +101,14 @@ class Webhooks:
         *,
         endpoint_id: str | None = None,
         received_at: datetime | None = None,
+        expected: str | None = None,
     ) -> Verification:
         """Ask the service whether a message that was received is valid and, if not, why."""
-        return run(self._client.diagnose(headers, body, endpoint_id=endpoint_id, received_at=received_at))
+        return run(
+            self._client.diagnose(
+                headers, body, endpoint_id=endpoint_id, received_at=received_at, expected=expected
+            )
+        )
 
     def send_test(self, endpoint_id: str) -> Delivery:
         """Send a test event; return its delivery once it has ended, or after half a minute."""

@@ -37,7 +37,7 @@ export class WebhooksPage {
 
 	async #showEndpoints() {
 		const { webhooks } = await this.#call("GET", "");
-		const rows = webhooks.map((endpoint) => [h("a", { href: `#/webhooks/${endpoint.id}` }, endpoint.url), endpoint.description, endpoint.events.map((event) => event.replace("export.", "")).join(", "), createBadge(endpoint)]);
+		const rows = webhooks.map((endpoint) => [h("a", { href: `#/webhooks/${endpoint.id}` }, nameEndpoint(endpoint)), endpoint.description, endpoint.events.map((event) => event.replace("export.", "")).join(", "), createBadge(endpoint)]);
 		replaceChildren(
 			this.element,
 			h("h1", "Webhooks"),
@@ -102,7 +102,7 @@ export class WebhooksPage {
 		replaceChildren(
 			this.element,
 			h("a", { href: "#/webhooks" }, "Webhooks"),
-			h("div.page-head", h("h1", endpoint.url), createBadge(endpoint)),
+			h("div.page-head", h("h1", nameEndpoint(endpoint)), createBadge(endpoint)),
 			endpoint.failing_since && h("p.problem", `Failing since ${formatMoment(endpoint.failing_since)}.`),
 			h("div.buttons", actions),
 			filter,
@@ -161,6 +161,10 @@ export class WebhooksPage {
 		};
 		return form("panel", () => this.app.run(verify), h("h2", "Why does it not verify?"), h("p.muted", "Paste what your receiver got; the service says what is wrong with it."), headers, body, h("div.buttons", h("button", "Check")), answer);
 	}
+}
+
+function nameEndpoint({ url, description }) {
+	return url ?? (description || "A listener");
 }
 
 function createBadge({ enabled, disabled_reason: reason }) {

@@ -33,7 +33,7 @@ class Need(StrEnum):
     TOKEN = "a user's token; shows and changes only what is the user's"
     OWNER = "the token of the user whose object is named; for others it does not exist"
     STREAM = "a user's token or a stream ticket"
-    STREAM_OF_OWNER = "the same, of the user whose export is named"
+    STREAM_OF_OWNER = "the same, of the user whose object is named"
     OPERATOR = "the token of an operator"
     METRICS = "the token in METRICS_TOKEN"
     RUN = "the signature of the run of the current attempt"
@@ -86,11 +86,13 @@ MATRIX = {
     "DELETE /api/webhooks/{id}": Need.OWNER,
     "POST /api/webhooks/{id}/rotate": Need.OWNER,
     "GET /api/webhooks/{id}/public-key": Need.OWNER,
+    "POST /api/webhooks/{id}/listen": Need.OWNER,
     "POST /api/webhooks/{id}/test": Need.OWNER,
     "POST /api/webhooks/{id}/recover": Need.OWNER,
     "GET /api/webhooks/{id}/deliveries": Need.OWNER,
     "GET /api/webhooks/{id}/deliveries/{delivery_id}": Need.OWNER,
     "POST /api/webhooks/{id}/deliveries/{delivery_id}/redeliver": Need.OWNER,
+    "POST /api/webhooks/{id}/deliveries/{delivery_id}/outcome": Need.OWNER,
     "POST /api/stream-tickets": Need.TOKEN,
     "GET /api/system": Need.OPERATOR,
     "GET /api/usage": Need.TOKEN,
@@ -137,6 +139,7 @@ BODIES: Mapping[str, Any] = {
     "POST /api/webhooks": {"url": HOOK},
     "PATCH /api/webhooks/{id}": {"description": "taken over"},
     "POST /api/webhooks/verify": {"id": "{id}", "headers": {}, "body": ""},
+    "POST /api/webhooks/{id}/deliveries/{delivery_id}/outcome": {"status": 200, "seconds": 0.1},
     "POST /api/callbacks/{job_id}": {
         "type": "export.progress",
         "timestamp": "2026-01-01T00:00:00Z",
@@ -153,6 +156,14 @@ BODIES: Mapping[str, Any] = {
     "POST /api/callbacks/{job_id}/output": {"attempt": 1, "size": 5, "checksum": f"sha256:{'0' * 64}"},
 }
 """Valid bodies, where an empty object is none."""
+
+ROWS_OF_LISTENERS = {
+    "POST /api/webhooks/{id}/listen": "POST /api/webhooks/{listener}/listen",
+    "POST /api/webhooks/{id}/deliveries/{delivery_id}/outcome": (
+        "POST /api/webhooks/{listener}/deliveries/{listener_delivery}/outcome"
+    ),
+}
+"""Rows that an endpoint with a URL does not have, with the names of a listener."""
 
 
 def list_rows(*needs: Need) -> list[str]:
@@ -194,7 +205,7 @@ class Service:
 
     async def send(self, row: str, query: str = "", **headers: str) -> int:
         """Send a request; return the status of its answer, and 401 and 403 only for a proper problem."""
-        method, path = self.fill(row).split(" ")
+        method, path = self.fill(ROWS_OF_LISTENERS.get(row, row)).split(" ")
         if method == "SOCKET":
             return await self._open_socket(f"ws://{self.server.address}{path}{query}", headers)
         body = self.fill(json.dumps(BODIES.get(row, {}))) if method in ("POST", "PATCH", "PUT") else None
@@ -215,6 +226,18 @@ class Service:
             return refused.response.status_code
 
 
+async def create_endpoint(
+    client: httpx.AsyncClient, headers: Mapping[str, str], **fields: Any
+) -> tuple[str, str]:
+    """Create an endpoint and send it a test event; return the IDs of both."""
+    created = await client.post("/api/webhooks", json=fields, headers=headers)
+    assert created.status_code == 201, created.text
+    endpoint_id = created.json()["id"]
+    sent = await client.post(f"/api/webhooks/{endpoint_id}/test", headers=headers)
+    assert sent.status_code == 202, sent.text
+    return endpoint_id, sent.json()["delivery_id"]
+
+
 @pytest.fixture
 async def service(users_settings: Settings) -> AsyncIterator[Service]:
     access = {"auth_audience": AUDIENCE, "operators": ["operator"], "metrics_token": SecretStr(METRICS_TOKEN)}
@@ -230,12 +253,8 @@ async def service(users_settings: Settings) -> AsyncIterator[Service]:
         _, folder, name = target["key"].split("/")
         large = {"filename": "a.mp4", "size": 20_000_000, "parts": True, "content_type": "video/mp4"}
         upload = (await client.post("/api/uploads", json=large, headers=ada)).json()
-        hook = {"url": HOOK, "ed25519": True}
-        created = await client.post("/api/webhooks", json=hook, headers=ada)
-        assert created.status_code == 201, created.text
-        endpoint = created.json()
-        sent = await client.post(f"/api/webhooks/{endpoint['id']}/test", headers=ada)
-        assert sent.status_code == 202, sent.text
+        endpoint, delivery = await create_endpoint(client, ada, url=HOOK, ed25519=True)
+        listener, listener_delivery = await create_endpoint(client, ada, kind="listener")
         batch = await client.post("/api/batches", json={"exports": [_EXPORT]}, headers=ada)
         ticket = (await client.post("/api/stream-tickets", headers=ada)).json()["ticket"]
         names = {
@@ -246,8 +265,10 @@ async def service(users_settings: Settings) -> AsyncIterator[Service]:
             "key": target["key"],
             "folder": folder,
             "name": name,
-            "id": endpoint["id"],
-            "delivery_id": sent.json()["delivery_id"],
+            "id": endpoint,
+            "delivery_id": delivery,
+            "listener": listener,
+            "listener_delivery": listener_delivery,
             "project_id": "p",
         }
         yield Service(server, names, ticket)
@@ -293,7 +314,7 @@ async def test_what_is_another_users_does_not_exist(service: Service) -> None:
         (await client.get(path, headers=bob)).text
         for path in ("/api/exports", "/api/uploads", "/api/webhooks")
     ]
-    for name in ("job_id", "key", "id"):
+    for name in ("job_id", "key", "id", "listener"):
         assert [text for text in listed if service.names[name] in text] == []
 
 
@@ -330,6 +351,8 @@ async def test_the_owner_gets_in_everywhere(service: Service) -> None:
     }
     # The export has no output yet.
     assert refused.keys() <= {"GET /api/exports/{job_id}/download", "POST /api/exports/{job_id}/download-url"}
+    listen = "POST /api/webhooks/{id}/listen"
+    assert await service.send(listen, authorization=f"Bearer {claim()}") == 200
 
 
 async def test_what_is_public_asks_for_nothing_and_shows_nothing_of_users(service: Service) -> None:

@@ -105,6 +105,7 @@ async def test_an_endpoint_is_shown_changed_and_disabled(server: LiveServer) -> 
     rows = dict(line.split("  ", 1) for line in shown.splitlines())
     assert {name: text.strip() for name, text in rows.items() if name != "created at"} == {
         "id": added["id"],
+        "kind": "url",
         "url": "http://127.0.0.1:3/hook",
         "description": "mine",
         "events": "export.failed",

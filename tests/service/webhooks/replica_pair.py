@@ -11,9 +11,11 @@ import msgspec
 from infra.egress import EgressClient, EgressPolicy
 from infra.egress.client import TOTAL_SECONDS
 from service.jobs.serializers import JobSerializer
+from service.webhooks.listeners.connections import Listeners
 from service.webhooks.outbox import Outbox
+from service.webhooks.send import Sender
 from service.webhooks.worker import DeliveryWorker, WorkerConfig
-from tests.service.webhooks.webhook_harness import WebhookHarness
+from tests.service.webhooks.webhook_harness import LISTENER_SECONDS, WebhookHarness
 
 CONFIG = WorkerConfig(max_in_flight=4, per_endpoint=2)
 LEASE_AND_A_SECOND = 61.0
@@ -118,7 +120,7 @@ class ReplicaPair:
         outbox = Outbox(JobSerializer("https://exports.example"), self.harness.clock)
         return DeliveryWorker(
             self.harness.database,
-            egress,
+            Sender(egress, Listeners(), self.harness.database, LISTENER_SECONDS),
             outbox,
             self.harness.disabled.append,
             config=CONFIG,

@@ -17,12 +17,15 @@ from service.jobs import models, transitions
 from service.jobs.models import Job, Status
 from service.jobs.serializers import JobSerializer
 from service.webhooks import endpoints
+from service.webhooks.listeners.connections import Listeners
 from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS, Endpoint
 from service.webhooks.outbox import INSERT_DELIVERY, Outbox, build_delivery
+from service.webhooks.send import Sender
 from service.webhooks.worker import DeliveryWorker, WorkerConfig
 from tests.support.job_factory import FakeChanges, Row, build_change, submission_for, write_changes
 
 URL = "https://consumer.example/hook"
+LISTENER_SECONDS = 20.0
 BEGIN = 1_800_000_000.0
 
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -64,6 +67,7 @@ class WebhookHarness:
     worker: DeliveryWorker
     receivers: ScriptedReceivers
     disabled: list[Endpoint]
+    sender: Sender
 
     @property
     def received(self) -> list[httpx.Request]:
@@ -130,7 +134,9 @@ class WebhookHarness:
         return await self._load_rows(select(DELIVERIES).order_by(DELIVERIES.c.job_id, DELIVERIES.c.sequence))
 
     async def load_attempts(self) -> list[Row]:
-        return await self._load_rows(select(ATTEMPTS).order_by(ATTEMPTS.c.at, ATTEMPTS.c.attempt))
+        return await self._load_rows(
+            select(ATTEMPTS).order_by(ATTEMPTS.c.at, ATTEMPTS.c.attempt, ATTEMPTS.c.delivery_id)
+        )
 
     async def load_endpoints(self) -> list[Row]:
         return await self._load_rows(select(ENDPOINTS).order_by(ENDPOINTS.c.endpoint_id))
@@ -167,6 +173,7 @@ async def open_harness(
     config: WorkerConfig | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     egress: EgressClient | None = None,
+    listener_seconds: float = LISTENER_SECONDS,
 ) -> AsyncIterator[WebhookHarness]:
     """Open a harness on an emptied database; `transport` or `egress` replaces its receivers."""
     async with database.transaction() as session:
@@ -180,7 +187,8 @@ async def open_harness(
         EgressPolicy(), transport=transport or httpx.MockTransport(receivers.handle)
     )
     disabled: list[Endpoint] = []
-    worker = DeliveryWorker(database, egress, outbox, disabled.append, config=config, clock=clock)
+    sender = Sender(egress, Listeners(), database, listener_seconds)
+    worker = DeliveryWorker(database, sender, outbox, disabled.append, config=config, clock=clock)
     writer = BatchWriter(database, FakeChanges(wake_deliveries=worker.on_commit), outbox)
-    yield WebhookHarness(database, clock, writer, worker, receivers, disabled)
+    yield WebhookHarness(database, clock, writer, worker, receivers, disabled, sender)
     await worker.stop()

@@ -44,6 +44,7 @@ async def test_a_new_endpoint_is_shown_whole(app: AppHarness) -> None:
     assert datetime.fromisoformat(shown.pop("created_at")).timestamp() == pytest.approx(time.time(), abs=60)
     assert shown == {
         "id": shown["id"],
+        "kind": "url",
         "url": URL,
         "description": "billing",
         "events": USUAL,
@@ -55,6 +56,7 @@ async def test_a_new_endpoint_is_shown_whole(app: AppHarness) -> None:
         "failing_since": None,
         "public_key": None,
         "previous_secret_until": None,
+        "listened_at": None,
     }
     assert (await app.client.get(path(shown))).json().items() >= shown.items()
 

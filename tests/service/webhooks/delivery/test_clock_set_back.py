@@ -21,7 +21,7 @@ def restart(harness: WebhookHarness) -> None:
     """Replace the worker by one that does not know earlier times of the clock."""
     before = harness.worker
     harness.worker = DeliveryWorker(
-        harness.database, before._egress, before._outbox, harness.disabled.append, clock=harness.clock
+        harness.database, harness.sender, before._outbox, harness.disabled.append, clock=harness.clock
     )
 
 

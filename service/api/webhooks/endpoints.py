@@ -1,55 +1,21 @@
 """Outbound webhooks: endpoints and their secrets."""
 
-from collections.abc import Sequence
-from typing import Annotated, TypedDict
+from typing import TypedDict
 
-import pydantic
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service.api.export_filters import EndpointFilter
 from service.api.openapi.operations import Answer, Body, Tag, declare_operation
-from service.api.requests import NO_NUL_PATTERN, StrictModel, json_response, parse_query, read_json
+from service.api.requests import json_response, parse_query, read_json
 from service.api.state import State
+from service.api.webhooks.bodies import CreateEndpoint, EndpointsQuery, UpdateEndpoint, sort_events
 from service.jobs import transitions
 from service.jobs.filters import encode_filter
-from service.problems import Conflict, NotFound
+from service.problems import Conflict, FieldError, Invalid, NotFound
 from service.webhooks import endpoint_status, endpoints, serializers
-from service.webhooks.models import DisabledReason, Endpoint, WebhookEvent
+from service.webhooks.models import DisabledReason, Endpoint, EndpointKind
 from service.webhooks.signing import active_public_keys
-
-MAX_URL = 2_048
-
-Url = Annotated[str, pydantic.Field(min_length=1, max_length=MAX_URL)]
-Events = Annotated[list[WebhookEvent], pydantic.Field(min_length=1, max_length=len(WebhookEvent))]
-Description = Annotated[str, pydantic.Field(max_length=500, pattern=NO_NUL_PATTERN)]
-Cursor = Annotated[str, pydantic.Field(max_length=64, pattern=r"^[!-~]*$")]
-
-
-class CreateEndpoint(StrictModel):
-    """The body of `POST /api/webhooks`; without `events`, all types but progress, and without `filter` all exports."""
-
-    url: Url
-    events: Events = pydantic.Field(default_factory=lambda: list(endpoints.DEFAULT_EVENTS))
-    description: Description = ""
-    filter: EndpointFilter | None = None
-    ed25519: bool = False
-
-
-class UpdateEndpoint(StrictModel):
-    """The body of `PATCH /api/webhooks/{id}`: only given fields change; `filter` as a whole, and null removes it."""
-
-    url: Url | None = None
-    events: Events | None = None
-    description: Description | None = None
-    filter: EndpointFilter | None = None
-    enabled: bool | None = None
-
-
-class EndpointsQuery(StrictModel):
-    """`?job_id=`: the endpoint of one export, instead of the user's own."""
-
-    job_id: Cursor | None = None
 
 
 class WebhookList(TypedDict):
@@ -84,7 +50,8 @@ async def create(request: Request[State]) -> Response:
     """Create a webhook; only this response shows its secret."""
     user_id = await request.state["authenticator"].user(request)
     body, _ = await read_json(request, CreateEndpoint)
-    await endpoints.check_url(request.state["egress"], body.url, "url")
+    if body.url is not None:
+        await endpoints.check_url(request.state["egress"], body.url, "url")
     limit = request.state["limits"].endpoints
     async with request.state["database"].transaction() as session:
         await transitions.lock_user(session, user_id)
@@ -92,11 +59,13 @@ async def create(request: Request[State]) -> Response:
             raise Conflict(f"You have {limit} webhooks, which is the maximum; delete one first.")
         values = endpoints.new_values(
             user_id,
-            body.url,
+            body.url or "",
             events=sort_events(body.events),
             description=body.description,
             export_filter=_encode_filter(body.filter),
             ed25519=body.ed25519,
+            kind=body.kind,
+            secret=body.secret,
             now=request.state["clock"].wall(),
         )
         endpoint = await endpoints.create(session, values)
@@ -137,6 +106,9 @@ async def update(request: Request[State]) -> Response:
     """Change URL, events, description or filter; enable or disable the webhook."""
     endpoint = await load_endpoint(request)
     body, _ = await read_json(request, UpdateEndpoint)
+    if body.url is not None and endpoint.kind is EndpointKind.LISTENER:
+        reason = "A listener has no URL; create another webhook for a URL."
+        raise Invalid(reason, errors=[FieldError(loc=["url"], msg=reason)])
     if body.url is not None and body.url != endpoint.url:
         await endpoints.check_url(request.state["egress"], body.url, "url")
     values = _to_columns(body)
@@ -182,6 +154,7 @@ async def delete(request: Request[State]) -> Response:
     while more:
         async with request.state["database"].transaction() as session:
             more = await endpoints.delete_deliveries(session, endpoint.endpoint_id)
+    request.state["listeners"].close_endpoint(endpoint.endpoint_id)
     return Response(status_code=204)
 
 
@@ -226,8 +199,3 @@ def path_id(request: Request[State], name: str) -> str:
     if len(value) > 64 or not value.isascii() or not value.isprintable():  # noqa: PLR2004
         raise WebhookNotFound
     return value
-
-
-def sort_events(events: Sequence[WebhookEvent]) -> list[str]:
-    """Return each type once, in the order in which they occur."""
-    return [event.value for event in WebhookEvent if event in events]

@@ -15,7 +15,8 @@ from callbacks.signing import ID_HEADER, decode_secret
 from service.api.openapi.operations import Body, Tag, declare_operation
 from service.api.requests import StrictModel, json_response, read_json
 from service.api.state import State
-from service.api.webhooks import Cursor, WebhookNotFound
+from service.api.webhooks.bodies import Cursor
+from service.api.webhooks.endpoints import WebhookNotFound
 from service.webhooks import delivery_queries, ed25519, endpoints
 from service.webhooks.models import Endpoint
 from service.webhooks.signing import active_public_keys

@@ -9,7 +9,8 @@ from starlette.responses import Response
 from service.api.openapi.operations import Body, Tag, declare_operation
 from service.api.requests import StrictModel, json_response, parse_query, read_json
 from service.api.state import State
-from service.api.webhooks import Cursor, load_endpoint, path_id
+from service.api.webhooks.bodies import Cursor
+from service.api.webhooks.endpoints import load_endpoint, path_id
 from service.jobs import transitions
 from service.problems import Conflict, Erased, NotFound
 from service.webhooks import delivery_log, delivery_queries, recovery, serializers
@@ -83,7 +84,7 @@ async def list_(request: Request[State]) -> Response:
 async def get(request: Request[State]) -> Response:
     """Show one delivery with its payload and the stored responses."""
     endpoint = await load_endpoint(request)
-    delivery = await _load_delivery(request, endpoint)
+    delivery = await load_delivery(request, endpoint)
     async with request.state["database"].reading() as session:
         attempts = await delivery_log.load_attempts(session, [delivery])
     return json_response(serializers.delivery_to_whole_dict(delivery, attempts))
@@ -98,13 +99,13 @@ async def get(request: Request[State]) -> Response:
 async def redeliver(request: Request[State]) -> Response:
     """Send the delivery again at once, with the same `webhook-id`."""
     endpoint = await _load_enabled_endpoint(request)
-    delivery = await _load_delivery(request, endpoint)
+    delivery = await load_delivery(request, endpoint)
     if not delivery.payload:
         raise Erased
     async with request.state["database"].transaction() as session:
         requeued = await recovery.redeliver(session, delivery, now=request.state["clock"].wall())
         attempts = await delivery_log.load_attempts(session, [delivery])
-    return _accept(request, requeued or await _load_delivery(request, endpoint), attempts)
+    return _accept(request, requeued or await load_delivery(request, endpoint), attempts)
 
 
 @declare_operation(
@@ -145,7 +146,8 @@ async def _load_enabled_endpoint(request: Request[State]) -> Endpoint:
     return endpoint
 
 
-async def _load_delivery(request: Request[State], endpoint: Endpoint) -> Delivery:
+async def load_delivery(request: Request[State], endpoint: Endpoint) -> Delivery:
+    """Load the delivery in the path, of this webhook; raises NotFound."""
     async with request.state["database"].reading() as session:
         delivery = await delivery_queries.get(session, endpoint.endpoint_id, path_id(request, "delivery_id"))
     if delivery is None:

@@ -1,0 +1,1 @@
+"""Endpoints without a URL: a listener takes their deliveries over a stream and posts what came back."""
