@@ -134,9 +134,7 @@ class WebhookHarness:
         return await self._load_rows(select(DELIVERIES).order_by(DELIVERIES.c.job_id, DELIVERIES.c.sequence))
 
     async def load_attempts(self) -> list[Row]:
-        return await self._load_rows(
-            select(ATTEMPTS).order_by(ATTEMPTS.c.at, ATTEMPTS.c.attempt, ATTEMPTS.c.delivery_id)
-        )
+        return await self._load_rows(select(ATTEMPTS).order_by(ATTEMPTS.c.at, ATTEMPTS.c.attempt))
 
     async def load_endpoints(self) -> list[Row]:
         return await self._load_rows(select(ENDPOINTS).order_by(ENDPOINTS.c.endpoint_id))

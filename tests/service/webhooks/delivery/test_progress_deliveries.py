@@ -94,5 +94,5 @@ async def test_progress_released_by_a_shutdown_is_superseded_by_the_next_one(har
     await harness.deliver_all()
     assert harness.list_sequences() == [4]
     assert await load_states(harness) == [(1, "delivered"), (2, "superseded"), (4, "delivered")]
-    interrupted = (await harness.load_attempts())[1]
-    assert (interrupted["at"], interrupted["status"]) == (BEGIN, None)
+    (interrupted,) = [row for row in await harness.load_attempts() if row["status"] is None]
+    assert interrupted["at"] == BEGIN
