@@ -13,7 +13,7 @@ from infra.database.base import Database
 from service.jobs.erasures import ERASURES, STUB_SECONDS
 from service.jobs.idempotency import IDEMPOTENCY_KEYS
 from service.jobs.models import EVENTS, IS_ACTIVE, JOBS
-from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS, EndpointKind
+from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS, PACING, EndpointKind
 
 logger = logging.getLogger("framehook.housekeeping")
 
@@ -63,6 +63,7 @@ class RetentionTask:
             (DELIVERIES, DELIVERIES.c.ended_at < oldest_event),
             (ENDPOINTS, _match_finished_jobs(oldest_event)),
             (ENDPOINTS, _match_abandoned_listeners(now - LISTENER_SECONDS)),
+            (PACING, PACING.c.next_at < oldest_event),
             (IDEMPOTENCY_KEYS, IDEMPOTENCY_KEYS.c.created_at < oldest_key),
             (ERASURES, and_(ERASURES.c.erased_at < now - STUB_SECONDS, ERASURES.c.next_at.is_(None))),
         )

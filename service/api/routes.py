@@ -32,7 +32,7 @@ from service.api.transfers import (
     upload_parts,
     uploads,
 )
-from service.api.webhooks import deliveries, endpoints, listeners, verification
+from service.api.webhooks import deliveries, endpoints, listeners, statistics, verification
 
 ROUTES = [
     Route("/api/callbacks/{job_id}", Callbacks(), methods=["POST"]),
@@ -80,6 +80,7 @@ ROUTES = [
     Route("/api/webhooks/{id}", endpoints.delete, methods=["DELETE"]),
     Route("/api/webhooks/{id}/rotate", endpoints.rotate_secret, methods=["POST"]),
     Route("/api/webhooks/{id}/public-key", endpoints.public_key),
+    Route("/api/webhooks/{id}/statistics", statistics.get),
     Route("/api/webhooks/{id}/listen", listeners.listen, methods=["POST"]),
     Route("/api/webhooks/{id}/test", deliveries.send_test, methods=["POST"]),
     Route("/api/webhooks/{id}/recover", deliveries.recover, methods=["POST"]),

@@ -19,7 +19,7 @@ from service.metrics.recorder import ExportRecorder
 from service.metrics.service_metrics import ServiceMetrics
 from service.settings import Settings
 from service.startup.logging_setup import show_users
-from service.webhooks.due_query import read_backlog
+from service.webhooks.scheduling.due_query import read_backlog
 
 
 @dataclass(frozen=True)

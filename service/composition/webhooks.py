@@ -9,8 +9,9 @@ from service.fanout.notices import publish_disabled
 from service.settings import Settings
 from service.webhooks.listeners.connections import Listeners
 from service.webhooks.outbox import Outbox
+from service.webhooks.scheduling.claims import WorkerConfig
 from service.webhooks.send import Sender
-from service.webhooks.worker import DeliveryWorker, WorkerConfig
+from service.webhooks.worker import DeliveryWorker
 
 LEASE_TIMEOUTS = 4
 """The lease of a delivery lasts this many times as long as one attempt may take."""

@@ -31,7 +31,12 @@ async def insert_started(session: AsyncSession, deliveries: Sequence[Delivery], 
         session, [delivery.delivery_id for delivery in deliveries if delivery.attempts > 1]
     )
     rows = [
-        {"delivery_id": delivery.delivery_id, "attempt": delivery.attempts, "at": now}
+        {
+            "delivery_id": delivery.delivery_id,
+            "attempt": delivery.attempts,
+            "endpoint_id": delivery.endpoint_id,
+            "at": now,
+        }
         for delivery in deliveries
     ]
     await session.execute(insert(ATTEMPTS), rows)

@@ -5,6 +5,7 @@ Functions that take a session never commit. Only they and `endpoint_status` writ
 
 import secrets
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from sqlalchemy import ColumnElement, and_, delete, func, insert, select, update
@@ -56,9 +57,13 @@ def new_values(
     ed25519: bool = False,
     kind: EndpointKind = EndpointKind.URL,
     secret: str | None = None,
+    options: Mapping[str, object] = MappingProxyType({}),
     now: float,
 ) -> dict[str, object]:
-    """Return the columns of an endpoint, for all of a user's exports or for `job_id` only."""
+    """Return the columns of an endpoint, for all of a user's exports or for `job_id` only.
+
+    `options` are those of the columns `format`, `custom_headers` and `rate_limit` that are not the default.
+    """
     return {
         "endpoint_id": ENDPOINT_PREFIX + new_id(now),
         "user_id": user_id,
@@ -72,6 +77,7 @@ def new_values(
         "created_at": now,
         "export_filter": export_filter,
         "kind": kind.value,
+        **options,
     }
 
 
@@ -93,6 +99,13 @@ async def get(session: AsyncSession, user_id: str, endpoint_id: str) -> Endpoint
     """Return the endpoint if it belongs to the user, also one of a single export."""
     result = await session.execute(select(ENDPOINTS).where(is_endpoint(user_id, endpoint_id)))
     row = result.mappings().one_or_none()
+    return endpoint_from_row(row) if row else None
+
+
+async def lock(session: AsyncSession, endpoint: Endpoint) -> Endpoint | None:
+    """Return the endpoint as it is now, and keep others from changing it until the transaction ends."""
+    query = select(ENDPOINTS).where(is_endpoint(endpoint.user_id, endpoint.endpoint_id)).with_for_update()
+    row = (await session.execute(query)).mappings().one_or_none()
     return endpoint_from_row(row) if row else None
 
 
@@ -125,7 +138,7 @@ async def count(session: AsyncSession, user_id: str) -> int:
 async def update_fields(
     session: AsyncSession, user_id: str, endpoint_id: str, values: Mapping[str, object]
 ) -> Endpoint | None:
-    """Set what its owner may change: url, description, events, filter."""
+    """Set what its owner may change: url, description, events, filter, format, headers, rate limit."""
     return await update_where(session, is_endpoint(user_id, endpoint_id), values)
 
 

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Final
 
 import msgspec
-from sqlalchemy import Column, Index, Table, Text, text
+from sqlalchemy import Column, Float, Index, String, Table, Text, text
 from sqlmodel import Field, SQLModel
 
 from callbacks.envelope import EventType
@@ -67,12 +67,20 @@ class EndpointKind(StrEnum):
     LISTENER = "listener"
 
 
+class EndpointFormat(StrEnum):
+    """What the bodies of an endpoint look like: Standard Webhooks, CloudEvents 1.0, or text for Slack."""
+
+    STANDARD = "standard"
+    CLOUDEVENTS = "cloudevents"
+    SLACK = "slack"
+
+
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """URL or listener of a consumer, for all exports of a user or for a single one.
 
     A row of `webhook_endpoints`, whose columns are these fields. Times are seconds since the epoch. `export_filter` is
     JSON, and says of which exports it gets events; without one of all. `url` is empty if it is a listener, and
-    `listened_at` is when one last connected.
+    `listened_at` is when one last connected. `custom_headers` is JSON, and `rate_limit` is in deliveries per second.
     """
 
     endpoint_id: PrimaryKey
@@ -95,6 +103,11 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     export_filter: LongText | None = None
     kind: Annotated[EndpointKind, msgspec.Meta(extra={"server_default": EndpointKind.URL})] = EndpointKind.URL
     listened_at: float | None = None
+    format: Annotated[EndpointFormat, msgspec.Meta(extra={"server_default": EndpointFormat.STANDARD})] = (
+        EndpointFormat.STANDARD
+    )
+    custom_headers: LongText | None = None
+    rate_limit: float | None = None
 
     @property
     def event_types(self) -> list[str]:
@@ -174,13 +187,24 @@ DELIVERIES: Final = Table(
 )
 
 
+PACING: Final = Table(
+    "webhook_pacing",
+    SQLModel.metadata,
+    Column("endpoint_id", String, primary_key=True),
+    Column("next_at", Float, nullable=False),
+)
+"""When an endpoint with a rate limit may be sent its next delivery, in seconds since the epoch."""
+
+
 class WebhookAttempt(SQLModel, table=True):
     """One request in the attempt log: inserted before it is sent, completed with its result."""
 
     __tablename__ = "webhook_attempts"
+    __table_args__ = (Index("ix_webhook_attempts_endpoint", "endpoint_id", "at"),)
 
     delivery_id: str = Field(primary_key=True)
     attempt: int = Field(primary_key=True)
+    endpoint_id: str | None = None
     at: float = Field(index=True)
     seconds: float | None = None
     status: int | None = None

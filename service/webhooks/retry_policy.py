@@ -11,6 +11,8 @@ from callbacks.retry import Random, parse_retry_after
 TEST_EVENT: Final = "webhook.test"
 NO_LISTENER: Final = "no_listener"
 """Code of an attempt that no listener took: it is no failure, and the next listener gets the delivery."""
+NOT_SENT: Final = frozenset({"local", NO_LISTENER})
+"""Codes of attempts that never left: this machine has no sockets or threads left, or the listener is gone."""
 SCHEDULE_SECONDS: Final = (
     5,
     5 * 60,
@@ -74,8 +76,8 @@ class AttemptResult:
 
     @property
     def is_local_fault(self) -> bool:
-        """Nothing was sent: this machine has no sockets or threads left, or the listener is gone."""
-        return self.error_code in {"local", NO_LISTENER}
+        """Nothing was sent, which is no failure of the endpoint."""
+        return self.error_code in NOT_SENT
 
     @property
     def is_gone(self) -> bool:

@@ -10,9 +10,10 @@ from service.metrics.traffic import WebhookMetrics
 from service.webhooks.deliveries import ClaimedDelivery, FinishedAttempt
 from service.webhooks.listeners.connections import Listeners
 from service.webhooks.listeners.sending import send_to_listener
+from service.webhooks.messages.custom_headers import decode_headers, mask_values
 from service.webhooks.models import EndpointKind
 from service.webhooks.retry_policy import AttemptResult, result_from_response
-from service.webhooks.signing import build_headers
+from service.webhooks.signing import build_message
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,15 @@ async def send_to_url(egress: EgressClient, claimed: ClaimedDelivery, *, now: fl
     """Post a delivery to the URL of its endpoint."""
     delivery, endpoint = claimed.delivery, claimed.endpoint
     start = time.monotonic()
-    headers = build_headers(endpoint, delivery, now=now)
+    message = build_message(endpoint, delivery, now=now)
     try:
-        response = await egress.post(endpoint.url, body=delivery.payload.encode(), headers=headers)
+        response = await egress.post(endpoint.url, body=message.body, headers=message.headers)
     except BlockedURL as error:
         return _result_without_response(start, "forbidden", error.reason)
     except Unreachable as error:
         return _result_without_response(start, error.code, error.message)
-    return result_from_response(response.status, response.seconds, response.retry_after, response.excerpt)
+    excerpt = mask_values(response.excerpt, decode_headers(endpoint.custom_headers))
+    return result_from_response(response.status, response.seconds, response.retry_after, excerpt)
 
 
 def count_results(

@@ -9,8 +9,11 @@ import msgspec
 from service.jobs.models import Status
 from service.jobs.serializers import format_timestamp
 from service.webhooks.delivery_log import AttemptRows
-from service.webhooks.models import Delivery, DeliveryState, Endpoint, EndpointKind
+from service.webhooks.messages.custom_headers import decode_headers
+from service.webhooks.messages.rendering import render_body
+from service.webhooks.models import Delivery, DeliveryState, Endpoint, EndpointFormat, EndpointKind
 from service.webhooks.signing import active_public_keys
+from service.webhooks.statistics import EndpointStatistics
 
 EXCERPT_IN_LISTS = 1_024
 """Characters of a response that a list shows; a single delivery shows all that was stored."""
@@ -36,6 +39,8 @@ class Webhook(TypedDict):
     `disabled_reason` is `disabled` (by its owner), `gone` (it responded 410) or `failing` (for days). `public_key` is
     the ed25519 key of its `v1a` signatures. A `listener` has no `url`: it takes its deliveries over a stream, and
     `listened_at` is when one last connected. Until `previous_secret_until` the secret before the rotation signs, too.
+
+    `header_names` are those of its own headers, whose values are never shown. `rate_limit` is in deliveries per second.
     """
 
     id: str
@@ -44,6 +49,9 @@ class Webhook(TypedDict):
     description: str
     events: list[str]
     filter: WebhookFilter | None
+    format: EndpointFormat
+    header_names: list[str]
+    rate_limit: float | None
     job_id: str | None
     enabled: bool
     disabled_reason: str | None
@@ -59,6 +67,25 @@ class WebhookWithSecret(Webhook):
     """A webhook with its secret, which only the responses to its creation and to a rotation show."""
 
     secret: str
+
+
+class WebhookStatistics(TypedDict):
+    """How a webhook does: its latest 1,000 attempts since `since`, a day ago, and what waits for it.
+
+    `success_rate` is a fraction of the attempts that have ended. Latencies are those of attempts that got a response.
+    `backlog` counts the deliveries that wait, up to 10,000, those in flight and those that wait for a retry included.
+    `oldest_waiting_at` is when the oldest of these events occurred, `oldest_waiting_seconds` how long ago that is.
+    """
+
+    since: str
+    attempts: int
+    delivered: int
+    success_rate: float | None
+    latency_p50_seconds: float | None
+    latency_p99_seconds: float | None
+    backlog: int
+    oldest_waiting_at: str | None
+    oldest_waiting_seconds: float | None
 
 
 class DeliveryFailure(TypedDict):
@@ -110,6 +137,9 @@ def endpoint_to_dict(endpoint: Endpoint, *, clock: Callable[[], float] = time.ti
         "description": endpoint.description,
         "events": endpoint.event_types,
         "filter": _filter_to_dict(endpoint.export_filter),
+        "format": endpoint.format,
+        "header_names": sorted(decode_headers(endpoint.custom_headers), key=str.lower),
+        "rate_limit": endpoint.rate_limit,
         "job_id": endpoint.job_id,
         "enabled": endpoint.enabled,
         "disabled_reason": endpoint.disabled_reason,
@@ -141,9 +171,26 @@ def endpoint_to_dict_with_secret(
     return {**endpoint_to_dict(endpoint, clock=clock), "secret": endpoint.secret}
 
 
-def delivery_to_whole_dict(delivery: Delivery, attempts: AttemptRows) -> WholeDelivery:
-    """Return a delivery with its payload, and its attempts with everything that was stored of the responses."""
-    return {**delivery_to_dict(delivery, attempts, max_excerpt=None), "payload": delivery.payload}
+def statistics_to_dict(statistics: EndpointStatistics, *, now: float) -> WebhookStatistics:
+    """Return the figures of an endpoint as of `now`."""
+    rate, oldest_at = statistics.success_rate, statistics.oldest_at
+    return {
+        "since": format_timestamp(statistics.since),
+        "attempts": statistics.attempts,
+        "delivered": statistics.delivered,
+        "success_rate": None if rate is None else round(rate, 4),
+        "latency_p50_seconds": _round_seconds(statistics.latency_at(0.5)),
+        "latency_p99_seconds": _round_seconds(statistics.latency_at(0.99)),
+        "backlog": statistics.backlog,
+        "oldest_waiting_at": format_timestamp(oldest_at),
+        "oldest_waiting_seconds": None if oldest_at is None else round(max(0.0, now - oldest_at), 3),
+    }
+
+
+def delivery_to_whole_dict(delivery: Delivery, endpoint: Endpoint, attempts: AttemptRows) -> WholeDelivery:
+    """Return a delivery with the body that is sent, and its attempts with all that was stored of the responses."""
+    payload = render_body(endpoint, delivery).decode()
+    return {**delivery_to_dict(delivery, attempts, max_excerpt=None), "payload": payload}
 
 
 def delivery_to_dict(
@@ -171,8 +218,12 @@ def _attempt_to_dict(row: Mapping[str, Any], max_excerpt: int | None) -> Deliver
     return {
         "attempt": row["attempt"],
         "at": format_timestamp(row["at"]),
-        "seconds": None if row["seconds"] is None else round(row["seconds"], 3),
+        "seconds": _round_seconds(row["seconds"]),
         "status": row["status"],
         "error": {"code": row["error_code"], "message": row["error_message"]} if row["error_code"] else None,
         "excerpt": excerpt[:max_excerpt] if excerpt is not None else None,
     }
+
+
+def _round_seconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

@@ -1,28 +1,52 @@
-"""Sign deliveries with every active secret and key of their endpoint."""
+"""Build the request of a delivery, signed with every active secret and key of its endpoint."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from callbacks import signing
 from service.webhooks import ed25519
-from service.webhooks.models import Delivery, Endpoint
+from service.webhooks.messages.custom_headers import decode_headers
+from service.webhooks.messages.rendering import render_body, select_content_type
+from service.webhooks.models import Delivery, Endpoint, EndpointFormat
 
 
-def build_headers(endpoint: Endpoint, delivery: Delivery, *, now: float) -> dict[str, str]:
-    """Return the headers of an attempt at `now`: id, time, signatures and trace."""
-    timestamp, body = int(now), delivery.payload.encode()
+@dataclass(frozen=True)
+class Message:
+    """What an attempt sends."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def build_message(endpoint: Endpoint, delivery: Delivery, *, now: float) -> Message:
+    """Return what an attempt at `now` sends: the body, the owner's headers, id, time, signatures and trace.
+
+    Slack verifies no signature, and gets none.
+    """
+    body = render_body(endpoint, delivery)
+    headers = decode_headers(endpoint.custom_headers) | {"content-type": select_content_type(endpoint)}
+    if endpoint.format is not EndpointFormat.SLACK:
+        headers |= _sign(endpoint, delivery.delivery_id, body, now)
+    if delivery.traceparent:
+        headers["traceparent"] = delivery.traceparent
+    return Message(headers, body)
+
+
+def _sign(endpoint: Endpoint, delivery_id: str, body: bytes, now: float) -> dict[str, str]:
+    timestamp = int(now)
     signatures = [
-        signing.sign(signing.decode_secret(secret), delivery.delivery_id, timestamp, body)
+        signing.sign(signing.decode_secret(secret), delivery_id, timestamp, body)
         for secret in active_secrets(endpoint, now=now)
     ]
     signatures += [
-        ed25519.sign(ed25519.decode_private(key), delivery.delivery_id, timestamp, body)
+        ed25519.sign(ed25519.decode_private(key), delivery_id, timestamp, body)
         for key in active_signing_keys(endpoint, now=now)
     ]
-    headers = {
-        "content-type": "application/json",
-        signing.ID_HEADER: delivery.delivery_id,
+    return {
+        signing.ID_HEADER: delivery_id,
         signing.TIMESTAMP_HEADER: str(timestamp),
         signing.SIGNATURE_HEADER: " ".join(signatures),
     }
-    return headers | ({"traceparent": delivery.traceparent} if delivery.traceparent else {})
 
 
 def active_secrets(endpoint: Endpoint, *, now: float) -> list[str]:

@@ -10,57 +10,24 @@ import random
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from infra.database.base import Database, dialect_of
+from infra.database.base import Database
 from service.metrics.traffic import WebhookMetrics
-from service.webhooks import deliveries, endpoint_status
+from service.webhooks import deliveries
 from service.webhooks.clock_steps import ClockCheck, correct_times
 from service.webhooks.deliveries import ClaimedDelivery, FinishedAttempt
-from service.webhooks.due_query import select_due
-from service.webhooks.endpoint_health import HEALTHY_SECONDS, EndpointHealth
-from service.webhooks.fairness import InFlight, count_by_endpoint, select_deliveries
 from service.webhooks.models import Delivery, Endpoint
 from service.webhooks.outbox import Outbox
 from service.webhooks.retry_policy import AttemptResult
+from service.webhooks.scheduling.claims import WorkerConfig, claim_due
+from service.webhooks.scheduling.endpoint_health import EndpointHealth
+from service.webhooks.scheduling.fairness import InFlight, count_by_endpoint
 from service.webhooks.send import Sender, count_results
 
 logger = logging.getLogger("framehook.webhooks")
 
 MAX_PAUSE_SECONDS: Final = 0.02
-_CLAIM_LOCK: Final = "framehook webhook claims"
-"""PostgreSQL's advisory lock for claiming: a replica sees what the previous one has claimed."""
-
-
-@dataclass(frozen=True)
-class WorkerConfig:
-    """Limits of one process: attempts in flight, length of a lease, how often to poll.
-
-    An endpoint that responds within `healthy_seconds` delays no other endpoint.
-    """
-
-    max_in_flight: int = 128
-    per_endpoint: int = 8
-    lease_seconds: float = 60.0
-    idle_seconds: float = 1.0
-    healthy_seconds: float = HEALTHY_SECONDS
-
-    @property
-    def start_within_seconds(self) -> float:
-        """Time after the claim in which an attempt may start; a later one could outlive its lease."""
-        return self.lease_seconds / 2
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """What a round has claimed."""
-
-    claimed: Sequence[ClaimedDelivery] = ()
-    superseded: int = 0
-    has_more: bool = False
 
 
 class DeliveryWorker:
@@ -90,6 +57,7 @@ class DeliveryWorker:
         self._health = EndpointHealth(healthy_seconds=self._config.healthy_seconds)
         self._finished: list[FinishedAttempt] = []
         self._clock_check = ClockCheck()
+        self._next_at = float("inf")
         self.metrics = metrics or WebhookMetrics()
         self.metrics.in_flight.set_function(lambda: len(self._in_flight))
 
@@ -121,8 +89,12 @@ class DeliveryWorker:
                 continue
             # Not `wait_for`: before Python 3.12 it loses a cancellation that arrives together with the result.
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._config.idle_seconds):
+                async with asyncio.timeout(self._pause_seconds()):
                     await self._wakeup.wait()
+
+    def _pause_seconds(self) -> float:
+        """Return how long to wait: until the next poll, or until an endpoint's rate limit allows the next delivery."""
+        return min(self._config.idle_seconds, max(0.0, self._next_at - self._clock()))
 
     async def run_round(self) -> bool:
         """Record finished attempts and start due ones; return whether there may be more."""
@@ -132,16 +104,24 @@ class DeliveryWorker:
         async with self._database.transaction() as session:
             now = self._clock()
             disabled = await deliveries.record_results(session, finished, random=random.random, now=now)
-            batch = await self._claim_due(session, now)
+            claim = await claim_due(
+                session,
+                self._config,
+                list(self._in_flight.values()),
+                self._health,
+                listening=self._sender.listeners.endpoint_ids,
+                now=now,
+            )
             # `stop` needs these: a cancellation may come right after the commit.
-            self._about_to_start = [claimed.delivery for claimed in batch.claimed]
+            self._about_to_start = [claimed.delivery for claimed in claim.deliveries]
+        self._next_at = claim.next_at
         del self._finished[: len(finished)]  # after the commit: if it fails, the next round records them
-        count_results(self.metrics, finished, batch.superseded, now=now)
-        self._start_attempts(batch.claimed, start_before)
+        count_results(self.metrics, finished, claim.superseded, now=now)
+        self._start_attempts(claim.deliveries, start_before)
         for endpoint in disabled:
             logger.warning("disabled endpoint %s: %s", endpoint.endpoint_id, endpoint.disabled_reason)
             self._notify_disabled(endpoint)
-        return batch.has_more
+        return claim.has_more
 
     async def resume(self) -> None:
         """Make due again what an earlier process was sending; only for a service that runs alone."""
@@ -173,36 +153,6 @@ class DeliveryWorker:
         if is_due := self._clock_check.is_due(now):
             await correct_times(self._database, lease_seconds=self._config.lease_seconds, now=now)
         self._clock_check.record(now, checked=is_due)
-
-    async def _claim_due(self, session: AsyncSession, now: float) -> _Batch:
-        if len(self._in_flight) >= self._config.max_in_flight:
-            return _Batch()
-        # Two replicas that claim at the same time could send two states of one export in any order.
-        await dialect_of(session).lock(session, _CLAIM_LOCK)
-        here = [attempt.delivery.delivery_id for attempt in self._in_flight.values()]
-        each, listening = self._config.per_endpoint, self._sender.listeners.endpoint_ids
-        backlogs = await select_due(session, each=each, in_flight_here=here, listening=listening, now=now)
-        inactive = [backlog.endpoint_id for backlog in backlogs if not backlog.enabled]
-        has_more = bool(inactive) and await endpoint_status.fail_pending(session, inactive, now=now)
-        ids = select_deliveries(
-            [backlog for backlog in backlogs if backlog.enabled],
-            list(self._in_flight.values()),
-            self._health,
-            total=self._config.max_in_flight,
-            per_endpoint=each,
-            now=now,
-        )
-        if not ids:
-            return _Batch(has_more=has_more)
-        superseded = await deliveries.supersede_stale(session, ids, now=now)
-        claimed = await deliveries.claim(
-            session,
-            [delivery_id for delivery_id in ids if delivery_id not in superseded],
-            lease_seconds=self._config.lease_seconds,
-            now=now,
-            in_flight_here=here,
-        )
-        return _Batch(claimed, len(superseded), has_more=has_more or bool(superseded))
 
     def _start_attempts(self, batch: Sequence[ClaimedDelivery], start_before: float) -> None:
         concurrent = count_by_endpoint(self._in_flight.values())

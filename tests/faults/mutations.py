@@ -27,9 +27,10 @@ from service.jobs.models import Job
 from service.jobs.serializers import JobSerializer
 from service.jobs.transitions import CHANGED_JOBS
 from service.webhooks import deliveries, ordering, send, signing
-from service.webhooks import due_query as due
 from service.webhooks.models import Delivery, Endpoint
 from service.webhooks.outbox import Outbox, PendingEvents
+from service.webhooks.scheduling import due_query as due
+from service.webhooks.signing import Message
 from service.webhooks.worker import DeliveryWorker
 from tests.faults.cluster import replica_entry
 from tests.faults.cluster.proxy import NetworkFaults
@@ -146,15 +147,15 @@ def outbox_after_commit() -> None:
 
 def new_id_per_attempt() -> None:
     """Send each attempt of a delivery under a new id."""
-    build_original = signing.build_headers
+    build_original = signing.build_message
 
-    def build_headers(endpoint: Endpoint, delivery: Delivery, *, now: float) -> dict[str, str]:
+    def build_message(endpoint: Endpoint, delivery: Delivery, *, now: float) -> Message:
         again = delivery.attempts > 1
         return build_original(
             endpoint, replace_struct(delivery, delivery_id=new_id(now)) if again else delivery, now=now
         )
 
-    _replace(send, "build_headers", build_headers)
+    _replace(send, "build_message", build_message)
 
 
 def send_older_after_newer() -> None:

@@ -9,7 +9,8 @@ from callbacks.signing import decode_secret
 from service.api.export_filters import EndpointFilter
 from service.api.requests import NO_NUL_PATTERN, StrictModel
 from service.webhooks import endpoints
-from service.webhooks.models import EndpointKind, WebhookEvent
+from service.webhooks.messages.custom_headers import MAX_HEADERS, check_names, merge_headers
+from service.webhooks.models import EndpointFormat, EndpointKind, WebhookEvent
 
 MAX_URL = 2_048
 
@@ -19,11 +20,21 @@ Description = Annotated[str, pydantic.Field(max_length=500, pattern=NO_NUL_PATTE
 Cursor = Annotated[str, pydantic.Field(max_length=64, pattern=r"^[!-~]*$")]
 Secret = Annotated[str, pydantic.Field(pattern=r"^whsec_[A-Za-z0-9+/]{32,88}={0,2}$")]
 
+HeaderName = Annotated[str, pydantic.Field(max_length=64, pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
+HeaderValue = Annotated[str, pydantic.Field(min_length=1, max_length=4_096, pattern=r"^[!-~]([ -~]*[!-~])?$")]
+NewHeaders = Annotated[dict[HeaderName, HeaderValue], pydantic.Field(max_length=MAX_HEADERS)]
+HeaderChanges = Annotated[dict[HeaderName, HeaderValue | None], pydantic.Field(max_length=2 * MAX_HEADERS)]
+RateLimit = Annotated[float, pydantic.Field(ge=0.01, le=100, allow_inf_nan=False)]
+
 
 class CreateEndpoint(StrictModel):
     """The body of `POST /api/webhooks`; without `events`, all types but progress, and without `filter` all exports.
 
-    A `listener` has no `url`, and may have a `secret` of the caller's choice: `whsec_` and 24 to 64 bytes in base64.
+    `headers` go with each request, but those that the service or the connection sets: `webhook-*`, `content-*`, `host`
+    and the like. `rate_limit` is in deliveries per second.
+
+    A `listener` has no `url` and no `headers`, and may have a `secret` of the caller's choice: `whsec_` and 24 to 64
+    bytes in base64.
     """
 
     kind: EndpointKind = EndpointKind.URL
@@ -31,6 +42,9 @@ class CreateEndpoint(StrictModel):
     events: Events = pydantic.Field(default_factory=lambda: list(endpoints.DEFAULT_EVENTS))
     description: Description = ""
     filter: EndpointFilter | None = None
+    format: EndpointFormat = EndpointFormat.STANDARD
+    headers: NewHeaders = pydantic.Field(default_factory=dict)
+    rate_limit: RateLimit | None = None
     ed25519: bool = False
     secret: Secret | None = None
 
@@ -40,9 +54,17 @@ class CreateEndpoint(StrictModel):
             raise ValueError('give a url, or "kind": "listener"')
         if self.kind is EndpointKind.LISTENER and self.url is not None:
             raise ValueError("a listener has no url")
+        if self.kind is EndpointKind.LISTENER and self.headers:
+            raise ValueError("a listener has no headers; they go with requests to a url")
         if self.kind is EndpointKind.URL and self.secret is not None:
             raise ValueError("only a listener may bring its secret; this service makes those of URLs")
         return self
+
+    @pydantic.field_validator("headers", mode="after")
+    @classmethod
+    def _has_allowed_headers(cls, value: dict[str, str]) -> dict[str, str]:
+        check_names(value)
+        return merge_headers({}, value)
 
     @pydantic.field_validator("secret", mode="after")
     @classmethod
@@ -53,13 +75,26 @@ class CreateEndpoint(StrictModel):
 
 
 class UpdateEndpoint(StrictModel):
-    """The body of `PATCH /api/webhooks/{id}`: only given fields change; `filter` as a whole, and null removes it."""
+    """The body of `PATCH /api/webhooks/{id}`: only given fields change.
+
+    `filter` changes as a whole; null removes it, and `rate_limit`. Each header that is given is set, or removed if it
+    is null, and the others stay; null in place of `headers` removes all.
+    """
 
     url: Url | None = None
     events: Events | None = None
     description: Description | None = None
     filter: EndpointFilter | None = None
+    format: EndpointFormat | None = None
+    headers: HeaderChanges | None = None
+    rate_limit: RateLimit | None = None
     enabled: bool | None = None
+
+    @pydantic.field_validator("headers", mode="after")
+    @classmethod
+    def _has_allowed_headers(cls, value: dict[str, str | None] | None) -> dict[str, str | None] | None:
+        check_names(value or ())
+        return value
 
 
 class EndpointsQuery(StrictModel):

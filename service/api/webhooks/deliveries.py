@@ -87,7 +87,7 @@ async def get(request: Request[State]) -> Response:
     delivery = await load_delivery(request, endpoint)
     async with request.state["database"].reading() as session:
         attempts = await delivery_log.load_attempts(session, [delivery])
-    return json_response(serializers.delivery_to_whole_dict(delivery, attempts))
+    return json_response(serializers.delivery_to_whole_dict(delivery, endpoint, attempts))
 
 
 @declare_operation(

@@ -14,6 +14,7 @@ from service.jobs import transitions
 from service.jobs.filters import encode_filter
 from service.problems import Conflict, FieldError, Invalid, NotFound
 from service.webhooks import endpoint_status, endpoints, serializers
+from service.webhooks.messages.custom_headers import decode_headers, encode_headers, merge_headers
 from service.webhooks.models import DisabledReason, Endpoint, EndpointKind
 from service.webhooks.signing import active_public_keys
 
@@ -66,6 +67,11 @@ async def create(request: Request[State]) -> Response:
             ed25519=body.ed25519,
             kind=body.kind,
             secret=body.secret,
+            options={
+                "format": body.format.value,
+                "custom_headers": encode_headers(body.headers),
+                "rate_limit": body.rate_limit,
+            },
             now=request.state["clock"].wall(),
         )
         endpoint = await endpoints.create(session, values)
@@ -103,19 +109,16 @@ async def get(request: Request[State]) -> Response:
     "update_webhook", Tag.WEBHOOKS, body=Body(UpdateEndpoint), answers={200: serializers.Webhook}
 )
 async def update(request: Request[State]) -> Response:
-    """Change URL, events, description or filter; enable or disable the webhook."""
+    """Change the given fields; enable or disable the webhook."""
     endpoint = await load_endpoint(request)
     body, _ = await read_json(request, UpdateEndpoint)
-    if body.url is not None and endpoint.kind is EndpointKind.LISTENER:
-        reason = "A listener has no URL; create another webhook for a URL."
-        raise Invalid(reason, errors=[FieldError(loc=["url"], msg=reason)])
+    _check_kind(endpoint, body)
     if body.url is not None and body.url != endpoint.url:
         await endpoints.check_url(request.state["egress"], body.url, "url")
-    values = _to_columns(body)
     user_id, endpoint_id = endpoint.user_id, endpoint.endpoint_id
     async with request.state["database"].transaction() as session:
-        updated: Endpoint | None = endpoint
-        if values:
+        updated = await endpoints.lock(session, endpoint)
+        if updated is not None and (values := _to_columns(body, updated)):
             updated = await endpoints.update_fields(session, user_id, endpoint_id, values)
         if body.enabled:
             updated = await endpoint_status.enable(session, user_id, endpoint_id)
@@ -130,14 +133,42 @@ async def update(request: Request[State]) -> Response:
     return json_response(_to_dict(request, updated))
 
 
-def _to_columns(body: UpdateEndpoint) -> dict[str, object]:
-    """Return the columns of the given fields but `enabled`."""
+def _check_kind(endpoint: Endpoint, body: UpdateEndpoint) -> None:
+    """Raise Invalid for fields that a listener cannot have."""
+    if endpoint.kind is EndpointKind.LISTENER:
+        for field in ("url", "headers"):
+            if getattr(body, field):
+                raise _invalid_field(field, "A listener has no URL; create another webhook for a URL.")
+
+
+def _invalid_field(field: str, reason: str) -> Invalid:
+    return Invalid(reason, errors=[FieldError(loc=[field], msg=reason)])
+
+
+def _to_columns(body: UpdateEndpoint, endpoint: Endpoint) -> dict[str, object]:
+    """Return the columns of the given fields but `enabled`; raises Invalid."""
     columns: dict[str, object] = body.model_dump(exclude_none=True, include={"url", "description"})
     if body.events is not None:
         columns["events"] = ",".join(sort_events(body.events))
     if "filter" in body.model_fields_set:
         columns["export_filter"] = _encode_filter(body.filter)
+    if body.format is not None:
+        columns["format"] = body.format.value
+    if "rate_limit" in body.model_fields_set:
+        columns["rate_limit"] = body.rate_limit
+    if "headers" in body.model_fields_set:
+        columns["custom_headers"] = _change_headers(endpoint, body)
     return columns
+
+
+def _change_headers(endpoint: Endpoint, body: UpdateEndpoint) -> str | None:
+    if body.headers is None:
+        return None
+    try:
+        merged = merge_headers(decode_headers(endpoint.custom_headers), body.headers)
+    except ValueError as error:
+        raise _invalid_field("headers", f"{error}.".capitalize()) from None
+    return encode_headers(merged)
 
 
 def _encode_filter(endpoint_filter: EndpointFilter | None) -> str | None:

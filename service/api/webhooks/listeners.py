@@ -165,8 +165,8 @@ def _to_message(handed: HandedDelivery) -> ListenerDelivery:
     return {
         "delivery_id": handed.delivery.delivery_id,
         "attempt": handed.delivery.attempts,
-        "headers": handed.headers,
-        "body": handed.delivery.payload,
+        "headers": handed.message.headers,
+        "body": handed.message.body.decode(),
     }
 
 

@@ -18,6 +18,7 @@ from service.api.state import State
 from service.api.webhooks.bodies import Cursor
 from service.api.webhooks.endpoints import WebhookNotFound
 from service.webhooks import delivery_queries, ed25519, endpoints
+from service.webhooks.messages.rendering import render_body
 from service.webhooks.models import Endpoint
 from service.webhooks.signing import active_public_keys
 from service.webhooks.verifier import Diagnosis, Keys, Mistake, SentMessage, diagnose
@@ -141,7 +142,7 @@ async def _load_sent(session: AsyncSession, endpoint: Endpoint, message_id: str)
         deliveries = await delivery_queries.list_page(
             session, endpoint.endpoint_id, state=None, before=None, limit=MAX_COMPARED
         )
-    return [SentMessage(delivery.delivery_id, delivery.payload.encode()) for delivery in deliveries]
+    return [SentMessage(delivery.delivery_id, render_body(endpoint, delivery)) for delivery in deliveries]
 
 
 def _build_keys(endpoint: Endpoint, others: list[Endpoint], now: float) -> Keys:

@@ -33,6 +33,7 @@ def _add_endpoint_commands(group: typer.Typer) -> None:
             "framehook webhooks add https://example.org/hook",
             "framehook webhooks add https://example.org/hook --event export.completed",
             "framehook webhooks add https://example.org/hook --metadata plan=pro",
+            "framehook webhooks add https://hooks.slack.com/services/… --format slack --rate-limit 1",
         )
     )(add)
     group.command(
@@ -42,12 +43,15 @@ def _add_endpoint_commands(group: typer.Typer) -> None:
         )
     )(listen)
     group.command("list", epilog=examples("framehook webhooks list"))(list_)
-    group.command(epilog=examples("framehook webhooks show ID"))(show)
+    group.command(epilog=examples("framehook webhooks show ID", "framehook webhooks show ID --statistics"))(
+        show
+    )
     group.command(
         epilog=examples(
             "framehook webhooks update ID --url https://example.org/other-hook",
             "framehook webhooks update ID --project-id 7",
             "framehook webhooks update ID --no-filter",
+            "framehook webhooks update ID --header 'X-Api-Key: VALUE'",
         )
     )(update)
     group.command(epilog=examples("framehook webhooks disable ID"))(disable)

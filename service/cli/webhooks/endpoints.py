@@ -15,12 +15,30 @@ from service.cli.errors import print_errors
 from service.cli.exports import labels
 from service.cli.options import AsJson, Server, Token, open_client
 from service.cli.records import print_record
-from service.cli.webhooks.options import EndpointId, Events, NewEvents, to_events, to_filter
+from service.cli.webhooks.options import (
+    EndpointId,
+    Events,
+    Format,
+    Headers,
+    NewEvents,
+    RateLimit,
+    parse_headers,
+    select_given,
+    to_events,
+    to_filter,
+)
 from service.cli.webhooks.output import create_table, format_time, print_result
 
 Url = Annotated[str, typer.Argument(metavar="URL", help="URL that receives the events.")]
 Description = Annotated[
     str | None, typer.Option("--description", metavar="TEXT", help="Description, for your own use.")
+]
+
+NewUrl = Annotated[str | None, typer.Option("--url", metavar="URL", help="URL that receives the events.")]
+NoFilter = Annotated[bool, typer.Option("--no-filter", help="Send the events of all exports again.")]
+RemovedHeaders = Annotated[
+    list[str] | None,
+    typer.Option("--remove-header", metavar="NAME", help="Header to send no longer; repeat for several."),
 ]
 
 
@@ -32,6 +50,9 @@ def add(
     ed25519: Annotated[
         bool, typer.Option("--ed25519", help="Also sign with an Ed25519 key pair, and print the public key.")
     ] = False,
+    format_: Format = None,
+    header: Headers = None,
+    rate_limit: RateLimit = None,
     status: labels.StatusFilter = None,
     type_: labels.TypeFilter = None,
     project_id: labels.ProjectFilter = None,
@@ -54,6 +75,9 @@ def add(
             filter=to_filter(status, type_, project_id, metadata, created_after, created_before),
             description=description or "",
             ed25519=ed25519,
+            format=format_ or "standard",
+            headers=parse_headers(header),
+            rate_limit=rate_limit or None,
         )
         key = f"\nPublic key: {endpoint.public_key}" if endpoint.public_key else ""
         sentence = f"Endpoint {endpoint.id} was added.\nSecret (shown only once): {endpoint.secret}{key}"
@@ -73,24 +97,37 @@ def list_(server: Server = DEFAULT_URL, token: Token = None, as_json: AsJson = F
 
 
 def show(
-    endpoint_id: EndpointId, server: Server = DEFAULT_URL, token: Token = None, as_json: AsJson = False
+    endpoint_id: EndpointId,
+    *,
+    statistics: Annotated[
+        bool, typer.Option("--statistics", help="Show how its deliveries went, and what waits.")
+    ] = False,
+    server: Server = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Show all that is known of an endpoint, but its secret."""
+    """Show all that is known of an endpoint, but its secret.
+
+    Of its headers the names are shown. --statistics shows success rate and latencies of its latest attempts instead,
+    and what waits for it.
+    """
     with print_errors(), open_client(server, token) as client:
-        print_record(client.webhooks.get(endpoint_id), as_json=as_json)
+        webhooks = client.webhooks
+        shown = webhooks.get_statistics(endpoint_id) if statistics else webhooks.get(endpoint_id)
+        print_record(shown, as_json=as_json)
 
 
 def update(
     endpoint_id: EndpointId,
     *,
-    url: Annotated[
-        str | None, typer.Option("--url", metavar="URL", help="URL that receives the events.")
-    ] = None,
+    url: NewUrl = None,
     event: NewEvents = None,
     description: Description = None,
-    no_filter: Annotated[
-        bool, typer.Option("--no-filter", help="Send the events of all exports again.")
-    ] = False,
+    no_filter: NoFilter = False,
+    format_: Format = None,
+    header: Headers = None,
+    remove_header: RemovedHeaders = None,
+    rate_limit: RateLimit = None,
     status: labels.StatusFilter = None,
     type_: labels.TypeFilter = None,
     project_id: labels.ProjectFilter = None,
@@ -103,18 +140,22 @@ def update(
 ) -> None:
     """Change an endpoint.
 
-    The conditions for exports replace all that were set before.
+    The conditions for exports replace all that were set before. Headers that are not given stay.
     """
     with print_errors(), open_client(server, token) as client:
         conditions = to_filter(status, type_, project_id, metadata, created_after, created_before)
         if no_filter and conditions:
             raise FramehookError("--no-filter removes all conditions; give it without others")
-        changes = (url, to_events(event), description, {} if no_filter else conditions)
-        if all(change is None for change in changes):
-            raise FramehookError("give what should change: see `framehook webhooks update --help`")
-        endpoint = client.webhooks.update(
-            endpoint_id, url=changes[0], events=changes[1], description=changes[2], filter=changes[3]
+        changes = select_given(
+            url=url,
+            events=to_events(event),
+            description=description,
+            filter={} if no_filter else conditions,
+            format=format_,
+            headers={**parse_headers(header), **dict.fromkeys(remove_header or ())} or None,
+            rate_limit=rate_limit,
         )
+        endpoint = client.webhooks.update(endpoint_id, **changes)
         print_result(endpoint, f"Endpoint {endpoint.id} is changed.", as_json)
 
 

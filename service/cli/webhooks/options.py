@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from framehook.names import EventName, StatusName
+from framehook import FramehookError
+from framehook.names import EventName, FormatName, StatusName
 from service.cli.exports.labels import parse_metadata
 
 EVENTS = ", ".join(EventName)
@@ -29,6 +30,44 @@ NewEvents = Annotated[
         "--event", metavar="EVENT", help=f"Event to send from now on: {EVENTS}; repeat for several."
     ),
 ]
+
+
+Format = Annotated[
+    FormatName | None,
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help=f"Format of the bodies: {', '.join(FormatName)}.  [default: standard]",
+        show_default=False,
+    ),
+]
+Headers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--header", metavar="NAME:VALUE", help="Header to send with each delivery; repeat for several."
+    ),
+]
+RateLimit = Annotated[
+    float | None,
+    typer.Option("--rate-limit", metavar="NUMBER", min=0, help="Deliveries per second at most; 0: no limit."),
+]
+
+
+def parse_headers(headers: Sequence[str] | None) -> dict[str, str]:
+    """Return the headers that are given as `NAME: VALUE`; raises BadParameter."""
+    pairs = [header.partition(":") for header in headers or ()]
+    if any(not name.strip() or not value.strip() for name, _, value in pairs):
+        # Without the text itself: it may be a secret.
+        raise typer.BadParameter("give the name and the value of each: --header 'X-Api-Key: VALUE'")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def select_given(**changes: Any) -> dict[str, Any]:
+    """Return the changes that are not None; raises FramehookError if there are none."""
+    given = {name: value for name, value in changes.items() if value is not None}
+    if not given:
+        raise FramehookError("give what should change: see `framehook webhooks update --help`")
+    return given
 
 
 def to_events(events: Sequence[EventName] | None) -> list[str] | None:

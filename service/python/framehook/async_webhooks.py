@@ -16,6 +16,7 @@ from framehook.webhook_models import (
     Delivery,
     Endpoint,
     Endpoints,
+    EndpointStatistics,
     ListenerDelivery,
     PublicKeys,
     RecoveryResult,
@@ -41,13 +42,24 @@ class AsyncWebhooks:
         filter: Mapping[str, Any] | None = None,  # noqa: A002 - its name on the wire
         description: str = "",
         ed25519: bool = False,
+        format: str = "standard",  # noqa: A002 - its name on the wire
+        headers: Mapping[str, str] | None = None,
+        rate_limit: float | None = None,
     ) -> Endpoint:
         """Create an endpoint; only this answer has its `secret`.
 
         Sent once, since a second request would create a second one. Without `events`, all but progress are sent, and
-        without `filter` those of all exports.
+        without `filter` those of all exports. `format` is standard, cloudevents or slack, `headers` go with each
+        request, and `rate_limit` is in deliveries per second.
         """
-        body: dict[str, object] = {"url": url, "description": description, "ed25519": ed25519}
+        body: dict[str, object] = {
+            "url": url,
+            "description": description,
+            "ed25519": ed25519,
+            "format": format,
+        }
+        body |= {} if headers is None else {"headers": dict(headers)}
+        body |= {} if rate_limit is None else {"rate_limit": rate_limit}
         body |= {} if events is None else {"events": list(events)}
         body |= {} if filter is None else {"filter": dict(filter)}
         return await self._http.load(Endpoint, "POST", "/api/webhooks", body=body, is_idempotent=False)
@@ -105,17 +117,30 @@ class AsyncWebhooks:
         filter: Mapping[str, Any] | None = None,  # noqa: A002 - its name on the wire
         description: str | None = None,
         enabled: bool | None = None,
+        format: str | None = None,  # noqa: A002 - its name on the wire
+        headers: Mapping[str, str | None] | None = None,
+        rate_limit: float | None = None,
     ) -> Endpoint:
-        """Change what is given; `enabled=True` starts deliveries again, `filter={}` removes the filter."""
-        changes = {
+        """Change what is given; `enabled=True` starts deliveries again, `filter={}` removes the filter.
+
+        Headers that are None are removed, others that the endpoint has stay. `rate_limit=0` removes the limit.
+        """
+        changes: dict[str, object] = {
             "url": url,
             "events": None if events is None else list(events),
             "filter": None if filter is None else dict(filter),
             "description": description,
             "enabled": enabled,
+            "format": format,
+            "headers": None if headers is None else dict(headers),
         }
         body = {name: value for name, value in changes.items() if value is not None}
+        body |= {} if rate_limit is None else {"rate_limit": rate_limit or None}
         return await self._http.load(Endpoint, "PATCH", _path(endpoint_id), body=body)
+
+    async def get_statistics(self, endpoint_id: str) -> EndpointStatistics:
+        """Return success rate and latencies of the latest attempts, and what waits."""
+        return await self._http.load(EndpointStatistics, "GET", f"{_path(endpoint_id)}/statistics")
 
     async def delete(self, endpoint_id: str) -> None:
         """Delete an endpoint and its deliveries."""

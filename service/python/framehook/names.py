@@ -29,6 +29,14 @@ class EventName(StrEnum):
     BATCH_COMPLETED = "batch.completed"
 
 
+class FormatName(StrEnum):
+    """Format of the bodies that an endpoint gets."""
+
+    STANDARD = "standard"
+    CLOUDEVENTS = "cloudevents"
+    SLACK = "slack"
+
+
 class DeliveryStateName(StrEnum):
     """State of a delivery."""
 

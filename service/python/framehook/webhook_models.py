@@ -26,6 +26,9 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     events: tuple[str, ...] = ()
     filter: EndpointFilter | None = None
+    format: str = "standard"
+    header_names: tuple[str, ...] = ()
+    rate_limit: float | None = None
     job_id: str | None = None
     enabled: bool = True
     disabled_reason: str | None = None
@@ -36,6 +39,20 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     listened_at: datetime | None = None
     created_at: datetime
     secret: str | None = None
+
+
+class EndpointStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """How an endpoint does: its latest 1,000 attempts since `since`, a day ago, and what waits for it."""
+
+    since: datetime
+    attempts: int
+    delivered: int
+    success_rate: float | None = None
+    latency_p50_seconds: float | None = None
+    latency_p99_seconds: float | None = None
+    backlog: int
+    oldest_waiting_at: datetime | None = None
+    oldest_waiting_seconds: float | None = None
 
 
 class AttemptError(msgspec.Struct, frozen=True):

@@ -9,7 +9,14 @@ from framehook.options import ignore
 from framehook.streams.listener_stream import OnReady
 from framehook.streams.stream_reader import OnDisconnect
 from framehook.transports.blocking import iterate, run
-from framehook.webhook_models import DeliveriesPage, Delivery, Endpoint, ListenerDelivery, Verification
+from framehook.webhook_models import (
+    DeliveriesPage,
+    Delivery,
+    Endpoint,
+    EndpointStatistics,
+    ListenerDelivery,
+    Verification,
+)
 
 
 class Webhooks:
@@ -26,10 +33,22 @@ class Webhooks:
         filter: Mapping[str, Any] | None = None,  # noqa: A002 - its name on the wire
         description: str = "",
         ed25519: bool = False,
+        format: str = "standard",  # noqa: A002 - its name on the wire
+        headers: Mapping[str, str] | None = None,
+        rate_limit: float | None = None,
     ) -> Endpoint:
         """Create an endpoint; only this answer has its `secret`."""
         return run(
-            self._client.create(url, events=events, filter=filter, description=description, ed25519=ed25519)
+            self._client.create(
+                url,
+                events=events,
+                filter=filter,
+                description=description,
+                ed25519=ed25519,
+                format=format,
+                headers=headers,
+                rate_limit=rate_limit,
+            )
         )
 
     def create_listener(
@@ -74,13 +93,28 @@ class Webhooks:
         filter: Mapping[str, Any] | None = None,  # noqa: A002 - its name on the wire
         description: str | None = None,
         enabled: bool | None = None,
+        format: str | None = None,  # noqa: A002 - its name on the wire
+        headers: Mapping[str, str | None] | None = None,
+        rate_limit: float | None = None,
     ) -> Endpoint:
         """Change what is given; `enabled=True` starts deliveries again, `filter={}` removes the filter."""
         return run(
             self._client.update(
-                endpoint_id, url=url, events=events, filter=filter, description=description, enabled=enabled
+                endpoint_id,
+                url=url,
+                events=events,
+                filter=filter,
+                description=description,
+                enabled=enabled,
+                format=format,
+                headers=headers,
+                rate_limit=rate_limit,
             )
         )
+
+    def get_statistics(self, endpoint_id: str) -> EndpointStatistics:
+        """Return success rate and latencies of the latest attempts, and what waits."""
+        return run(self._client.get_statistics(endpoint_id))
 
     def delete(self, endpoint_id: str) -> None:
         """Delete an endpoint and its deliveries."""

@@ -5,13 +5,14 @@ All listeners of an endpoint share one queue, so that each delivery goes to one 
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from service.webhooks.models import Delivery
 from service.webhooks.retry_policy import NO_LISTENER, AttemptResult
+from service.webhooks.signing import Message
 
 _DISCONNECTED: Final = AttemptResult(
     0.0,
@@ -22,13 +23,13 @@ _DISCONNECTED: Final = AttemptResult(
 
 @dataclass(eq=False)
 class HandedDelivery:
-    """A delivery for a listener, with its signed headers; `connection` is the one that has taken it.
+    """A delivery for a listener, with what a URL would be sent; `connection` is the one that has taken it.
 
     `outcome` is set to the result of the attempt, or to None if the result is in the log.
     """
 
     delivery: Delivery
-    headers: Mapping[str, str]
+    message: Message
     outcome: "asyncio.Future[AttemptResult | None]"
     connection: "ListenerConnection | None" = None
 
@@ -109,9 +110,9 @@ class Listeners:
                     handed.settle(_DISCONNECTED)
 
     @contextmanager
-    def hand_over(self, delivery: Delivery, headers: Mapping[str, str]) -> Iterator[HandedDelivery]:
+    def hand_over(self, delivery: Delivery, message: Message) -> Iterator[HandedDelivery]:
         """Queue a delivery for the listeners of its endpoint; after the block they can't take it any more."""
-        handed = HandedDelivery(delivery, headers, asyncio.get_running_loop().create_future())
+        handed = HandedDelivery(delivery, message, asyncio.get_running_loop().create_future())
         queue = self._queues.get(delivery.endpoint_id)
         if queue is None:
             handed.settle(_DISCONNECTED)

@@ -18,9 +18,9 @@ from service.jobs.models import Status
 from service.jobs.serializers import JobSerializer
 from service.webhooks import deliveries
 from service.webhooks.deliveries import FinishedAttempt
-from service.webhooks.due_query import select_due
 from service.webhooks.outbox import Outbox
 from service.webhooks.retry_policy import AttemptResult
+from service.webhooks.scheduling.due_query import select_due
 from tests.bench.growth.history import DUE
 
 USER = "user-3"

@@ -86,6 +86,7 @@ MATRIX = {
     "DELETE /api/webhooks/{id}": Need.OWNER,
     "POST /api/webhooks/{id}/rotate": Need.OWNER,
     "GET /api/webhooks/{id}/public-key": Need.OWNER,
+    "GET /api/webhooks/{id}/statistics": Need.OWNER,
     "POST /api/webhooks/{id}/listen": Need.OWNER,
     "POST /api/webhooks/{id}/test": Need.OWNER,
     "POST /api/webhooks/{id}/recover": Need.OWNER,

@@ -110,6 +110,7 @@ async def test_an_endpoint_is_shown_changed_and_disabled(server: LiveServer) -> 
         "description": "mine",
         "events": "export.failed",
         "filter project id": "7",
+        "format": "standard",
         "enabled": "no",
         "disabled reason": "disabled",
         "disabled at": rows["disabled at"].strip(),
@@ -129,6 +130,37 @@ def test_an_update_says_what_to_give(words: tuple[str, ...], sentence: str) -> N
     result = run("webhooks", "update", "ep_1", *words)
     assert (result.status, result.out) == (2, "")
     assert result.err.startswith(f"framehook: {sentence}")
+
+
+async def test_an_endpoint_has_a_format_headers_and_a_rate_limit(server: LiveServer) -> None:
+    headers = ("--header", "X-Api-Key: s3cr3t:key", "--header", "X-Old:1")
+    options = ("--format", "slack", "--rate-limit", "2.5", *headers)
+    added = await run_json(server, "webhooks", "add", "http://127.0.0.1:2/hook", *options)
+    assert (added["format"], added["rate_limit"]) == ("slack", 2.5)
+    assert added["header_names"] == ["X-Api-Key", "X-Old"]
+    changes = (
+        "--format",
+        "cloudevents",
+        "--header",
+        "X-New: 1",
+        "--remove-header",
+        "x-old",
+        "--rate-limit",
+        "0",
+    )
+    await run_on(server, "webhooks", "update", added["id"], *changes)
+    shown = await run_on(server, "webhooks", "show", added["id"])
+    rows = dict(line.split("  ", 1) for line in shown.out.splitlines())
+    assert (rows["format"].strip(), rows["header names"].strip()) == ("cloudevents", "X-Api-Key, X-New")
+    assert ("rate limit" in rows, "s3cr3t" in shown.out) == (False, False)
+    figures = await run_json(server, "webhooks", "show", added["id"], "--statistics")
+    assert (figures["attempts"], figures["backlog"], figures["success_rate"]) == (0, 0, None)
+
+
+def test_a_header_that_cannot_be_read_is_not_repeated() -> None:
+    result = run("webhooks", "add", "https://example.org/hook", "--header", "s3cr3t")
+    assert (result.status, result.out, "s3cr3t" in result.err) == (2, "", False)
+    assert "give the name and the value of each" in " ".join(result.err.split())
 
 
 async def test_an_export_has_an_endpoint_of_its_own(server: LiveServer, source: Path) -> None:

@@ -19,7 +19,7 @@ from service.clock import Clock
 from service.metrics.database_figures import DatabaseFigures
 from service.metrics.process import create_registry
 from service.settings import Settings
-from service.webhooks.due_query import read_backlog
+from service.webhooks.scheduling.due_query import read_backlog
 from tests.service.conftest import bearer
 from tests.service.metrics.samples import Samples, names_of, scrape
 from tests.support.app_harness import AppHarness, open_app

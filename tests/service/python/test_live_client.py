@@ -235,6 +235,23 @@ async def test_webhooks_are_managed_and_verified(clients: ClientFactory, data_di
     assert (event.id, event.type, event.export) == (delivery.delivery_id, "webhook.test", None)
 
 
+async def test_webhooks_have_a_format_headers_and_a_rate_limit(
+    clients: ClientFactory, data_dir: Path
+) -> None:
+    async with serve_app(settings_on(free_port(), data_dir), DurableRunner()) as server:
+        client = clients.open(server.url)
+        options: dict[str, Any] = {"format": "slack", "headers": {"X-Api-Key": "k", "X-Old": "o"}}
+        created = await client.call("webhooks.create", "https://1.1.1.1/hook", rate_limit=50, **options)
+        changes: dict[str, Any] = {"format": "standard", "headers": {"x-old": None}, "rate_limit": 0}
+        changed = await client.call("webhooks.update", created.id, **changes)
+        kept = await client.call("webhooks.update", created.id, description="mine")
+        statistics = await client.call("webhooks.get_statistics", created.id)
+    assert (created.format, created.header_names, created.rate_limit) == ("slack", ("X-Api-Key", "X-Old"), 50)
+    assert (changed.format, changed.header_names, changed.rate_limit) == ("standard", ("X-Api-Key",), None)
+    assert (kept.format, kept.header_names, kept.rate_limit) == ("standard", ("X-Api-Key",), None)
+    assert (statistics.attempts, statistics.success_rate, statistics.backlog) == (0, None, 0)
+
+
 async def test_an_expired_token_is_replaced_by_a_new_one(clients: ClientFactory, data_dir: Path) -> None:
     settings = settings_on(free_port(), data_dir, auth_jwt_secret=JWT_SECRET)
     tokens = [token(exp=int(time.time()) - 3600), token(), token()]

@@ -13,8 +13,9 @@ from infra.egress.client import TOTAL_SECONDS
 from service.jobs.serializers import JobSerializer
 from service.webhooks.listeners.connections import Listeners
 from service.webhooks.outbox import Outbox
+from service.webhooks.scheduling.claims import WorkerConfig
 from service.webhooks.send import Sender
-from service.webhooks.worker import DeliveryWorker, WorkerConfig
+from service.webhooks.worker import DeliveryWorker
 from tests.service.webhooks.webhook_harness import LISTENER_SECONDS, WebhookHarness
 
 CONFIG = WorkerConfig(max_in_flight=4, per_endpoint=2)

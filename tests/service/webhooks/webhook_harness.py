@@ -18,10 +18,11 @@ from service.jobs.models import Job, Status
 from service.jobs.serializers import JobSerializer
 from service.webhooks import endpoints
 from service.webhooks.listeners.connections import Listeners
-from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS, Endpoint
+from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS, PACING, Endpoint
 from service.webhooks.outbox import INSERT_DELIVERY, Outbox, build_delivery
+from service.webhooks.scheduling.claims import WorkerConfig
 from service.webhooks.send import Sender
-from service.webhooks.worker import DeliveryWorker, WorkerConfig
+from service.webhooks.worker import DeliveryWorker
 from tests.support.job_factory import FakeChanges, Row, build_change, submission_for, write_changes
 
 URL = "https://consumer.example/hook"
@@ -172,12 +173,13 @@ async def open_harness(
     transport: httpx.AsyncBaseTransport | None = None,
     egress: EgressClient | None = None,
     listener_seconds: float = LISTENER_SECONDS,
+    clock: Clock | None = None,
 ) -> AsyncIterator[WebhookHarness]:
     """Open a harness on an emptied database; `transport` or `egress` replaces its receivers."""
     async with database.transaction() as session:
-        for table in (ATTEMPTS, DELIVERIES, ENDPOINTS, models.EVENTS, models.JOBS):
+        for table in (PACING, ATTEMPTS, DELIVERIES, ENDPOINTS, models.EVENTS, models.JOBS):
             await session.execute(delete(table))
-    clock = Clock()
+    clock = clock or Clock()
     outbox = Outbox(JobSerializer("https://exports.example"), clock)
     database.before_commit = outbox.write_in_session
     receivers = ScriptedReceivers()

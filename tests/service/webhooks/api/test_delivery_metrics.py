@@ -1,6 +1,6 @@
 """The delivery metrics that an operator sees."""
 
-from service.webhooks.due_query import read_backlog
+from service.webhooks.scheduling.due_query import read_backlog
 from tests.service.webhooks.webhook_harness import WebhookHarness
 
 

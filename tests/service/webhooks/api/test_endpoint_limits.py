@@ -25,6 +25,7 @@ ROUTES = [
     ("POST", "test"),
     ("POST", "recover"),
     ("GET", "public-key"),
+    ("GET", "statistics"),
     ("GET", "deliveries"),
     ("GET", "deliveries/{delivery_id}"),
     ("POST", "deliveries/{delivery_id}/redeliver"),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from service.webhooks.concurrency import MAX_CAUTION, ConcurrencyLimit
+from service.webhooks.scheduling.concurrency import MAX_CAUTION, ConcurrencyLimit
 
 MAXIMUM = 8
 TIMEOUT_SECONDS = 15.0

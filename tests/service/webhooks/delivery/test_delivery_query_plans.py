@@ -13,9 +13,10 @@ from infra.database.base import Database
 from infra.database.postgresql import PostgresDatabase
 from service.webhooks import deliveries, endpoint_status, endpoints
 from service.webhooks.deliveries import FinishedAttempt
-from service.webhooks.due_query import select_due
 from service.webhooks.models import DELIVERIES, ENDPOINTS, DisabledReason
 from service.webhooks.retry_policy import AttemptResult
+from service.webhooks.scheduling.due_query import select_due
+from service.webhooks.statistics import read_statistics
 from tests.service.webhooks.webhook_harness import BEGIN, WebhookHarness, open_harness
 from tests.support.job_factory import Row
 
@@ -72,6 +73,7 @@ WORK: dict[str, Work] = {
     "claim and record": _claim_and_record,
     "forget": lambda session: endpoints.delete_deliveries(session, "ep_0001"),
     "give up": lambda session: endpoint_status.fail_pending(session, ["ep_gone"], now=BEGIN),
+    "statistics": lambda session: read_statistics(session, DEAD, now=BEGIN),
     "disable": lambda session: endpoint_status.disable(session, DEAD, DisabledReason.BY_USER, now=BEGIN),
 }
 
@@ -124,7 +126,7 @@ async def _find_scans(
         return _find_sequential_scans(json.loads(rows) if isinstance(rows, str) else rows)
     rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
     steps = [str(row["detail"]) for row in rows.mappings()]
-    tables = ("webhook_deliveries", "due", "older", "newer", "later")
+    tables = ("webhook_deliveries", "webhook_attempts", "due", "older", "newer", "later")
     return [step for step in steps if step.startswith(tuple(f"SCAN {table}" for table in tables))]
 
 
@@ -133,6 +135,9 @@ def _find_sequential_scans(plan: Any) -> list[str]:
         return [step for item in plan for step in _find_sequential_scans(item)]
     if not isinstance(plan, dict):
         return []
-    reads_all = plan.get("Node Type") == "Seq Scan" and plan.get("Relation Name") == "webhook_deliveries"
+    reads_all = plan.get("Node Type") == "Seq Scan" and plan.get("Relation Name") in {
+        "webhook_deliveries",
+        "webhook_attempts",
+    }
     own = [str(plan.get("Alias"))] if reads_all else []
     return own + [step for item in plan.values() for step in _find_sequential_scans(item)]

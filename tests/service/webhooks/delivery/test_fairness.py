@@ -5,8 +5,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.webhooks.endpoint_health import HEALTHY_SECONDS, EndpointHealth
-from service.webhooks.fairness import Capacity, EndpointBacklog, share_slots
+from service.webhooks.scheduling.endpoint_health import HEALTHY_SECONDS, EndpointHealth
+from service.webhooks.scheduling.fairness import Capacity, EndpointBacklog, share_slots
 
 
 def due(endpoint_id: str, count: int) -> tuple[str, ...]:

@@ -4,9 +4,9 @@ from callbacks.envelope import EventType, Phase
 from service.jobs.serializers import JobSerializer
 from service.webhooks import deliveries, recovery
 from service.webhooks.deliveries import ClaimedDelivery, FinishedAttempt
-from service.webhooks.due_query import select_due
 from service.webhooks.models import Endpoint
 from service.webhooks.retry_policy import AttemptResult
+from service.webhooks.scheduling.due_query import select_due
 from tests.service.webhooks.webhook_harness import BEGIN, WebhookHarness
 
 LEASE_SECONDS = 60.0

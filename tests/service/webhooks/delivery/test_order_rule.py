@@ -7,8 +7,8 @@ from sqlalchemy import update
 
 from callbacks.envelope import EventType, Phase
 from service.webhooks import deliveries
-from service.webhooks.due_query import select_due
 from service.webhooks.models import DELIVERIES
+from service.webhooks.scheduling.due_query import select_due
 from tests.service.webhooks.webhook_harness import BEGIN, WebhookHarness
 
 PROGRESS = EventType.PROGRESS.value

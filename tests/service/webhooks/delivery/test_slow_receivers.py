@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from callbacks.envelope import EventType, Phase
 from infra.database.base import Database
 from infra.egress import EgressClient
-from service.webhooks.worker import WorkerConfig
+from service.webhooks.scheduling.claims import WorkerConfig
 from tests.bench.webhooks.hostile_receivers import hang, receive_with, request
 from tests.infra.egress.hostile_receivers import LOOPBACK
 from tests.service.webhooks.webhook_harness import WebhookHarness, open_harness

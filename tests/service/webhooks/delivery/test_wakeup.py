@@ -10,7 +10,7 @@ import pytest
 from callbacks.envelope import EventType
 from infra.database.base import Database
 from service.jobs import transitions
-from service.webhooks.worker import WorkerConfig
+from service.webhooks.scheduling.claims import WorkerConfig
 from tests.service.webhooks.webhook_harness import URL, WebhookHarness, open_harness
 
 NO_POLLING = WorkerConfig(idle_seconds=3_600)

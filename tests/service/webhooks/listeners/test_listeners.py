@@ -83,8 +83,10 @@ async def test_a_listener_gets_the_headers_and_the_body_of_a_request(
     with harness.sender.listeners.connect(listener.endpoint_id) as connection:
         handed = await take(harness, connection)
         key, body = decode_secret(listener.secret), handed.delivery.payload.encode()
-        assert verify([key], handed.headers, body, now=harness.clock.now) == handed.delivery.delivery_id
-        assert handed.headers["content-type"] == "application/json"
+        assert (
+            verify([key], handed.message.headers, body, now=harness.clock.now) == handed.delivery.delivery_id
+        )
+        assert handed.message.headers["content-type"] == "application/json"
         await report(harness, handed, DELIVERED)
     assert (await load_delivery(harness))["state"] == "delivered"
     (attempt,) = await harness.load_attempts()

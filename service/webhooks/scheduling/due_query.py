@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from infra.database.base import Dialect, dialect_of, strings_of, to_json_array
 from service.metrics.database_figures import Backlog
 from service.webhooks.ordering import in_flight_json, is_blocked, is_in_flight_here
+from service.webhooks.scheduling.pacing import Pace
 
 # The recursion jumps from endpoint to endpoint in the partial index on pending rows, so that a long backlog of one
 # endpoint costs the others nothing.
@@ -23,6 +24,7 @@ WITH RECURSIVE waiting (endpoint_id) AS (
     FROM waiting WHERE waiting.endpoint_id IS NOT NULL
 )
 SELECT waiting.endpoint_id, endpoint.enabled, endpoint.failing_since,
+    endpoint.rate_limit, pacing.next_at,
     CASE WHEN endpoint.enabled
         AND (endpoint.kind = 'url' OR endpoint.endpoint_id IN (SELECT value FROM {listening})) THEN
     (SELECT {delivery_ids} FROM (
@@ -31,6 +33,7 @@ SELECT waiting.endpoint_id, endpoint.enabled, endpoint.failing_since,
             AND NOT {is_in_flight_here} AND NOT {is_blocked}
         ORDER BY due.next_at LIMIT :each) AS few) END
 FROM waiting LEFT JOIN webhook_endpoints AS endpoint ON endpoint.endpoint_id = waiting.endpoint_id
+    LEFT JOIN webhook_pacing AS pacing ON pacing.endpoint_id = waiting.endpoint_id
 WHERE waiting.endpoint_id IS NOT NULL
 """
 _READ_BACKLOG: Final = text("""
@@ -44,13 +47,14 @@ class DueBacklog:
     """The due deliveries of an endpoint.
 
     A disabled or deleted endpoint that has pending deliveries left has none that are due, and neither has a listener
-    that is not connected to this process.
+    that is not connected to this process. `pace` is that of an endpoint with a rate limit.
     """
 
     endpoint_id: str
     enabled: bool
     failing: bool
     due: tuple[str, ...]
+    pace: Pace | None = None
 
 
 async def select_due(
@@ -69,7 +73,16 @@ async def select_due(
     parameters = {"now": now, "each": each, "here": in_flight_json(in_flight_here)}
     parameters["listening"] = to_json_array(listening)
     rows = (await session.execute(statement, parameters)).all()
-    backlogs = [DueBacklog(row[0], bool(row[1]), row[2] is not None, strings_of(row[3])) for row in rows]
+    backlogs = [
+        DueBacklog(
+            endpoint_id,
+            bool(enabled),
+            failing_since is not None,
+            strings_of(due),
+            None if rate_limit is None else Pace(rate_limit, next_at or 0.0),
+        )
+        for endpoint_id, enabled, failing_since, rate_limit, next_at, due in rows
+    ]
     return [backlog for backlog in backlogs if backlog.due or not backlog.enabled]
 
 

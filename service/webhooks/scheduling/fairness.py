@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from service.webhooks.due_query import DueBacklog
-from service.webhooks.endpoint_health import EndpointHealth
 from service.webhooks.models import Delivery
+from service.webhooks.scheduling.due_query import DueBacklog
+from service.webhooks.scheduling.endpoint_health import EndpointHealth
 
 
 @dataclass(frozen=True)
@@ -87,14 +87,14 @@ def select_deliveries(
     per_endpoint: int,
     now: float,
 ) -> list[str]:
-    """Return the ids of the deliveries to send next; endpoints that are backing off get none."""
+    """Return the ids of the deliveries to send next, within rate limits; endpoints that are backing off get none."""
     in_flight = count_by_endpoint(attempts)
     slow_since = time.monotonic() - health.healthy_seconds
     slow = {attempt.delivery.endpoint_id for attempt in attempts if attempt.at < slow_since}
     backlogs = [
         EndpointBacklog(
             backlog.endpoint_id,
-            backlog.due,
+            backlog.due if backlog.pace is None else backlog.due[: backlog.pace.count_allowed(now)],
             healthy=health.is_healthy(backlog.endpoint_id)
             and backlog.endpoint_id not in slow
             and not backlog.failing,

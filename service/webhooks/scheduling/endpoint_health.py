@@ -7,7 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
 
-from service.webhooks.concurrency import ConcurrencyLimit
+from service.webhooks.scheduling.concurrency import ConcurrencyLimit
 
 HEALTHY_SECONDS: Final = 2.0
 """An endpoint that responds within this time delays no other endpoint."""

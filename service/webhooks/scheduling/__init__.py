@@ -1,0 +1,1 @@
+"""Which deliveries are sent next: what is due, shared fairly among endpoints, within their rate limits."""
