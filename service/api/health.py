@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Literal, NotRequired, TypedDict
+from collections.abc import Awaitable, Callable, Container
+from typing import Annotated, Literal, NotRequired, TypedDict
 
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service.api.openapi.operations import Credential, Tag, declare_operation
-from service.api.requests import json_response
+from service.api.requests import StrictModel, json_response, parse_query
 from service.api.state import State
 
 logger = logging.getLogger("framehook.health")
@@ -18,6 +19,7 @@ CHECK_SECONDS = 5.0
 
 
 Result = Literal["ok", "failing"]
+Part = Literal["database", "storage", "runner", "loops"]
 
 
 class Health(TypedDict):
@@ -39,10 +41,10 @@ class Readiness(TypedDict):
 
     status: Result
     runs_on: str
-    database: Result
-    storage: Result
-    runner: Result
-    loops: Result
+    database: NotRequired[Result]
+    storage: NotRequired[Result]
+    runner: NotRequired[Result]
+    loops: NotRequired[Result]
     runner_error: NotRequired[RunnerError]
 
 
@@ -61,29 +63,41 @@ async def healthz(request: Request[State]) -> Response:
     return json_response(Health(status="failing", dead_seconds=rounded), 503)
 
 
+class ReadinessQuery(StrictModel):
+    """`?exclude=`: parts that are not checked, repeatable."""
+
+    exclude: Annotated[tuple[Part, ...], Field(max_length=4)] = ()
+
+
 @declare_operation(
-    "check_readiness", Tag.OPERATION, credential=Credential.ANYONE, answers={200: Readiness, 503: Readiness}
+    "check_readiness",
+    Tag.OPERATION,
+    credential=Credential.ANYONE,
+    query=ReadinessQuery,
+    answers={200: Readiness, 503: Readiness},
 )
 async def readyz(request: Request[State]) -> Response:
     """Respond 503 unless database, storage, runner and loops work.
 
-    `runner_error` says what the runner lacks.
+    `runner_error` says what the runner lacks. Parts named by `exclude` are neither checked nor in the answer: a load
+    balancer that asks about what all replicas share would send requests to none of them.
     """
-    readiness = await read_readiness(request.state)
+    readiness = await read_readiness(request.state, parse_query(request, ReadinessQuery).exclude)
     return json_response(readiness, 200 if readiness["status"] == "ok" else 503)
 
 
-async def read_readiness(state: State) -> Readiness:
-    """Check every part."""
-    problem = await state["runner_readiness"].problem()
-    readiness = Readiness(
-        status="ok",
-        runs_on=state["runner_name"],
-        database=await _run_check(state["database"].check),
-        storage=await _run_check(state["storage"].check),
-        runner="ok" if problem is None else "failing",
-        loops="failing" if state["supervisor"].down else "ok",
-    )
+async def read_readiness(state: State, exclude: Container[Part] = ()) -> Readiness:
+    """Check every part that is not excluded."""
+    readiness = Readiness(status="ok", runs_on=state["runner_name"])
+    if "database" not in exclude:
+        readiness["database"] = await _run_check(state["database"].check)
+    if "storage" not in exclude:
+        readiness["storage"] = await _run_check(state["storage"].check)
+    problem = None if "runner" in exclude else await state["runner_readiness"].problem()
+    if "runner" not in exclude:
+        readiness["runner"] = "ok" if problem is None else "failing"
+    if "loops" not in exclude:
+        readiness["loops"] = "failing" if state["supervisor"].down else "ok"
     if "failing" in readiness.values():
         readiness["status"] = "failing"
     if problem is not None:

@@ -1,7 +1,10 @@
 """Build the long-lived objects of the service from its settings, and connect them."""
 
+from functools import partial
+
 from infra.database.base import Database
 from infra.liveness import Liveness
+from infra.loop_watchdog import watch_event_loop
 from infra.supervise import Supervisor
 from service.api.streaming.direct import StreamTimer
 from service.clock import Clock
@@ -73,6 +76,8 @@ def build_service(settings: Settings, hub: Hub, database: Database, replacements
     loops = {"liveness": liveness.run} | _list_loops(base, webhooks, jobs)
     if settings.fork_server and replacements.runner is None:
         loops["fork server"] = starter.run
+    if settings.watchdog_seconds:
+        loops["watchdog"] = partial(watch_event_loop, settings.watchdog_seconds)
     return Service(state, base.runner, starter, loops)
 
 

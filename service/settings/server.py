@@ -34,6 +34,9 @@ class ServerSettings(SettingsGroup):
     metrics_token: Secret | None = None
     """what scrapes send as `Authorization: Bearer …`, at least 32 bytes. With authentication and neither of the two,
     `/metrics` is not shown"""
+    watchdog_seconds: Annotated[float, Field(ge=0, le=86_400), Default("`0`: off")] = 0.0
+    """how long the event loop may be blocked: then the process writes where it was and ends, so that what runs it
+    starts it again. The image and the systemd unit set 60"""
     operators: Names = ()
     """user ids (`sub`), comma-separated, who may see `/api/system` and the usage of all users; without
     authentication the local user may"""

@@ -221,6 +221,7 @@ async def test_the_service_is_alive_and_ready(app: AppHarness) -> None:
         "storage": "ok",
         "loops": "ok",
     }
+    assert_problem(await app.client.get("/readyz?exclude=disk"), 422)
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,11 @@ async def test_an_outage_uses_up_no_attempt_and_is_said_everywhere(
         "code": "modal_unreachable",
         "message": "Modal can't be reached.",
     }
+    others = await app.client.get("/readyz?exclude=runner&exclude=storage")
+    assert (others.status_code, others.json()) == (
+        200,
+        {"status": "ok", "runs_on": readiness.json()["runs_on"], "database": "ok", "loops": "ok"},
+    )
     assert (await app.client.get("/api/system")).json()["health"]["runner"] == "failing"
     metrics = (await app.client.get("/metrics")).text
     assert "framehook_runner_outage 1.0" in metrics
