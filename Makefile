@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run run-modal test faults kills fuzz schedules check bench reference contact-sheets screenshots format lock clean
+.PHONY: help setup setup-dev run run-modal test faults kills fuzz schedules check bench reference contact-sheets screenshots format lock sbom clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -72,10 +72,19 @@ format: setup-dev ## Format, and mend what the linter can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-lock: setup ## Resolve the versions anew, for every platform
+COMPILE := $(BIN)/uv pip compile --python-version 3.11 --upgrade --no-header --no-annotate --no-emit-index-url \
+	--no-emit-find-links --quiet
+COMPILE_FOR_IMAGE := $(COMPILE) --python-platform linux --constraint requirements.lock --generate-hashes
+
+lock: setup ## Resolve the versions anew, for every platform, and hash what the image installs
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --no-header \
-		--no-annotate --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
+	@$(COMPILE) pyproject.toml --all-extras --universal --output-file requirements.lock
+	@$(COMPILE_FOR_IMAGE) pyproject.toml --extra tracing --output-file infra/locks/service.txt
+	@sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml | $(COMPILE_FOR_IMAGE) - --output-file infra/locks/build.txt
+
+sbom: setup-dev ## Write what the image installs as a CycloneDX bill of materials (OUTPUT=sbom.json)
+	@$(BIN)/cyclonedx-py requirements infra/locks/service.txt --pyproject pyproject.toml --output-reproducible \
+		--output-file $(or $(OUTPUT),var/sbom.json)
 
 clean: ## Remove .venv, caches and the data folder
 	@rm -rf .venv .npm-packages .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis var

@@ -10,7 +10,21 @@ import pytest
 from tests.docs.markdown import DOCUMENTS, GUIDES, ROOT, read_blocks, read_prose
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-LANGUAGES = {"console", "sh", "python", "js", "tsx", "html", "json", "text", "toml", "mermaid", "http"}
+LANGUAGES = {
+    "console",
+    "sh",
+    "python",
+    "js",
+    "tsx",
+    "html",
+    "json",
+    "text",
+    "toml",
+    "mermaid",
+    "http",
+    "nginx",
+    "caddy",
+}
 
 
 def links_of(document: Path) -> Iterator[str]:

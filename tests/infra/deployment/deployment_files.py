@@ -7,9 +7,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
-from service.settings import Settings
+from service.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[3]
 INFRA = ROOT / "infra"
@@ -54,6 +55,21 @@ def health_command() -> list[str]:
 def compose() -> dict[str, Any]:
     document: dict[str, Any] = yaml.safe_load((INFRA / "compose.yaml").read_text())
     return document
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """Return the names and values of a file of `NAME=value` lines."""
+    lines = path.read_text("utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def load_from_environment(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Load the settings as a service with this environment does; names that are no settings are left out."""
+    for name in SETTING_NAMES:
+        monkeypatch.delenv(name, raising=False)
+    for name in SETTING_NAMES & set(environment):
+        monkeypatch.setenv(name, environment[name])
+    return load_settings(_env_file="")
 
 
 def fly() -> dict[str, Any]:

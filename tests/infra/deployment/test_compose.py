@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from infra.modal_local.__main__ import parse_arguments as modal_local_arguments
-from service.settings import load_settings
 from tests.infra.deployment.deployment_files import (
     INFRA,
     SECRET,
@@ -17,6 +16,8 @@ from tests.infra.deployment.deployment_files import (
     fly,
     image_environment,
     instruction,
+    load_from_environment,
+    read_env_file,
 )
 
 BIN = Path(sys.executable).parent
@@ -41,8 +42,10 @@ def substitute(value: str, given: dict[str, str]) -> str:
 
 
 def environment_of(name: str, given: dict[str, str]) -> dict[str, str]:
+    """Return what a container gets; a name without a value is unset in it unless it is given."""
     variables = compose()["services"][name].get("environment", {})
-    return {name: substitute(str(value), given) for name, value in variables.items()}
+    values = {name: given.get(name) if value is None else value for name, value in variables.items()}
+    return {name: substitute(str(value), given) for name, value in values.items() if value is not None}
 
 
 def test_compose_is_valid() -> None:
@@ -54,6 +57,48 @@ def test_compose_is_valid() -> None:
 
 
 OWN_SERVICES = ["service", "upgrade", "bucket", "modal-local", "modal-deploy"]
+
+
+SET_BY_THE_IMAGE = {"HOST", "PORT", "DATA_DIR"}
+SET_BY_COMPOSE = {"DATABASE_URL", "METRICS_PORT"}
+
+
+@pytest.mark.parametrize("name", ["service", "upgrade", "bucket", "modal-deploy"])
+def test_every_setting_reaches_the_containers_that_read_settings(name: str) -> None:
+    given = SECRETS | {setting: f"{setting} of the file" for setting in SETTING_NAMES}
+    environment = environment_of(name, given)
+    assert SETTING_NAMES - set(environment) == SET_BY_THE_IMAGE
+    passed = {setting for setting in SETTING_NAMES if environment.get(setting) == given[setting]}
+    assert passed == SETTING_NAMES - SET_BY_THE_IMAGE - SET_BY_COMPOSE
+
+
+@pytest.mark.parametrize("name", OWN_SERVICES)
+def test_own_containers_are_confined_and_write_to_volumes_only(name: str) -> None:
+    service = compose()["services"][name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["init"] is True
+    assert "user" not in service, "the image's own user is not root"
+
+
+@pytest.mark.parametrize("name", sorted(compose()["services"]))
+def test_every_container_has_limits_and_gains_no_privileges(name: str) -> None:
+    service = compose()["services"][name]
+    limits = service["deploy"]["resources"]["limits"]
+    assert re.fullmatch(r"[1-9]\d*[mg]", substitute(limits["memory"], {}))
+    assert int(substitute(limits["cpus"], {})) > 0
+    assert limits["pids"] > 0
+    assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_a_replica_runs_as_many_exports_as_its_limit_has_processors() -> None:
+    limits = compose()["services"]["service"]["deploy"]["resources"]["limits"]
+    assert environment_of("service", SECRETS)["LOCAL_WORKERS"] == substitute(limits["cpus"], {})
+
+
+def test_every_image_is_pinned_to_a_full_version() -> None:
+    images = {substitute(service["image"], {}) for service in compose()["services"].values()}
+    assert all(re.search(r":\d+\.\d+", image) for image in images - {"framehook"})
 
 
 @pytest.mark.parametrize("name", OWN_SERVICES)
@@ -80,35 +125,37 @@ def test_every_variable_of_own_containers_is_a_setting(name: str) -> None:
 def test_the_service_accepts_the_environment_of_compose(
     choices: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in SETTING_NAMES:
-        monkeypatch.delenv(name, raising=False)
-    for name, value in (image_environment() | environment_of("service", SECRETS | choices)).items():
-        if name in SETTING_NAMES:
-            monkeypatch.setenv(name, value)
-    settings = load_settings(_env_file="")
+    environment = image_environment() | environment_of("service", SECRETS | choices)
+    settings = load_from_environment(environment, monkeypatch)
     assert settings.authenticated
     assert settings.database_url == "postgresql://framehook:f00d@database:5432/framehook"
     assert settings.modal_enabled == (choices.get("MODAL_ENABLED") == "true")
     assert (settings.r2_bucket_name or "") == choices.get("R2_BUCKET_NAME", "")
 
 
-@pytest.mark.parametrize("missing", sorted(SECRETS))
-def test_secrets_have_no_default(missing: str) -> None:
+def test_users_may_be_told_apart_by_published_keys_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {name: value for name, value in SECRETS.items() if name != "AUTH_JWT_SECRET"}
+    given["AUTH_JWKS_URL"] = "https://id.example.com/jwks.json"
+    assert load_from_environment(
+        image_environment() | environment_of("service", given), monkeypatch
+    ).authenticated
+
+
+@pytest.mark.parametrize("missing", sorted(set(SECRETS) - {"AUTH_JWT_SECRET"}))
+def test_what_has_no_default_must_be_given(missing: str) -> None:
     given = {name: value for name, value in SECRETS.items() if name != missing}
     with pytest.raises(KeyError, match=missing):
         environment_of("service", given)
 
 
-def test_the_example_environment_has_every_variable_and_no_secret() -> None:
-    example = dict(
-        line.split("=", 1)
-        for line in (INFRA / "compose.env.example").read_text().splitlines()
-        if line and not line.startswith("#")
-    )
+def test_the_example_environment_has_every_variable_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    example = read_env_file(INFRA / "compose.env.example")
     read = set(re.findall(r"\$\{(\w+)", (INFRA / "compose.yaml").read_text()))
     assert read - set(example) == {"FRAMEHOOK_IMAGE", "STORAGE_IMAGE", "MODAL_APP_NAME", "MODAL_GPU"}
-    assert set(example) - read == {"COMPOSE_PROFILES"}
+    assert set(example) - read - SETTING_NAMES == {"COMPOSE_PROFILES"}
     assert not any(value for name, value in example.items() if re.search("SECRET|PASSWORD|KEY|TOKEN", name))
+    environment = image_environment() | environment_of("service", example | SECRETS)
+    assert load_from_environment(environment, monkeypatch).authenticated
 
 
 def test_every_reference_in_compose_is_defined() -> None:
