@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from service.cli.database.commands import database
 from service.cli.options import AsJson, DataDir, Host, Port, Token, Yes, command_group, examples
 
-database = command_group("Manage the database.")
 buckets = command_group("Manage the bucket.")
 users = command_group("Manage users.")
 
@@ -94,17 +94,6 @@ def token(
     from service.cli.server.tokens import print_token
 
     print_token(user, hours)
-
-
-@database.command(epilog=examples("framehook db upgrade"))
-def upgrade() -> None:
-    """Upgrade the database of DATABASE_URL to the newest schema.
-
-    SQLite is upgraded when the service starts; PostgreSQL needs this command before each new release.
-    """
-    from service.cli.server.database import upgrade
-
-    upgrade()
 
 
 @buckets.command(
