@@ -1,4 +1,8 @@
-"""The body of a callback: `{"type", "timestamp", "data"}`, decoded strictly by msgspec."""
+"""The body of a callback: `{"type", "timestamp", "data"}`, whose fields are checked strictly by msgspec.
+
+Fields that this release does not know are ignored: functions are deployed before the service is upgraded, so it gets
+the reports of later runs. New fields need a default, since runs of earlier releases report as well.
+"""
 
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -49,7 +53,7 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=MAX_SECONDS)]
 Pixels = Annotated[int, msgspec.Meta(ge=0, le=16_384)]
 
 
-class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Output(msgspec.Struct, frozen=True, kw_only=True):
     """The object that an attempt wrote: size in bytes, checksum `sha256:<hex>`, duration in seconds.
 
     Width and height are in pixels, 0 for an output without a picture.
@@ -62,7 +66,7 @@ class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     height: Pixels
 
 
-class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Why an attempt failed: a code, and a sentence that a person can act on.
 
     `transient` says that another attempt may succeed where this one did not.
@@ -73,7 +77,7 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     transient: bool = False
 
 
-class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One step of an attempt. `step` counts from 1 within the attempt; progress is in percent.
 
     `run` names the run: Modal runs the input of a preempted container again, under the same attempt and key, while the
@@ -94,7 +98,7 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     error: Failure | None = None
 
 
-class Callback(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Callback(msgspec.Struct, frozen=True, kw_only=True):
     """The whole body of a callback."""
 
     type: EventType

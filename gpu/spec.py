@@ -5,25 +5,31 @@ The service writes an AttemptSpec; a run reads it. Its only credentials are thos
 
 from typing import Annotated
 
-from pydantic import Field, SerializeAsAny, model_validator
+from pydantic import ConfigDict, Field, SerializeAsAny, model_validator
 
 from gpu.config import ExportConfig, StrictModel
 from gpu.export_types.registry import parse_config
 
 
-class LocalFile(StrictModel):
+class WireModel(StrictModel):
+    """A part of the spec that the service writes: a run ignores what a later service adds to it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class LocalFile(WireModel):
     """A file on the machine that runs the attempt."""
 
     path: str
 
 
-class RemoteObject(StrictModel):
+class RemoteObject(WireModel):
     """An object read through a presigned GET, by range where the server allows it."""
 
     url: Annotated[str, Field(repr=False)]
 
 
-class RemoteUpload(StrictModel):
+class RemoteUpload(WireModel):
     """An output sent in parts, to presigned URLs that the run requests at `url` once it knows the size.
 
     The requests are signed with the attempt's own key (base64). So a spec is small for outputs of any size,
@@ -35,14 +41,14 @@ class RemoteUpload(StrictModel):
     attempt: Annotated[int, Field(ge=1)]
 
 
-class Transfer(StrictModel):
+class Transfer(WireModel):
     """Where the sources are read, by key, and where the output goes."""
 
     sources: dict[str, LocalFile | RemoteObject]
     output: LocalFile | RemoteUpload
 
 
-class CallbackTarget(StrictModel):
+class CallbackTarget(WireModel):
     """Where callbacks go, and the attempt's own key (base64)."""
 
     url: str

@@ -80,7 +80,7 @@ class ModalRunner:
         return f"modal-{job_id}-{attempt}"
 
     async def spawn(self, spec: AttemptSpec) -> str:
-        arguments = _arguments(spec, self._max_retry_seconds)
+        arguments = self.build_arguments(spec)
         async with self._map_refusals(self._spawn_seconds):
             if self._function is not None:
                 try:
@@ -91,6 +91,26 @@ class ModalRunner:
             call = await function.spawn.aio(**arguments)
         self._function = function
         return call.object_id
+
+    def build_arguments(self, spec: AttemptSpec) -> dict[str, Any]:
+        """Return the arguments of the call: references only, since Modal stores arguments over 8 KiB separately."""
+        target = spec.callback
+        assert target is not None
+        return {
+            "job_id": spec.job_id,
+            "user_id": "",
+            "job_type": spec.type,
+            "input_key": spec.config.input_key,
+            "output_key": spec.config.output_key or "",
+            "params": spec.config.model_dump(mode="json", by_alias=True, exclude_unset=True),
+            "callback": target.model_dump()
+            | {
+                "attempt": spec.attempt,
+                "deadline_seconds": spec.deadline_seconds,
+                "patience_seconds": self._max_retry_seconds,
+            },
+            "transfer": spec.transfer.model_dump(mode="json"),
+        }
 
     async def probe(self, call_id: str) -> CallStatus:
         try:
@@ -179,24 +199,3 @@ def has_token() -> bool:
 _ARGUMENTS = frozenset(
     ("job_id", "user_id", "job_type", "input_key", "output_key", "params", "callback", "transfer")
 )
-
-
-def _arguments(spec: AttemptSpec, max_retry_seconds: float) -> dict[str, Any]:
-    """Return the arguments of the call: references only, since Modal stores arguments over 8 KiB separately."""
-    target = spec.callback
-    assert target is not None
-    return {
-        "job_id": spec.job_id,
-        "user_id": "",
-        "job_type": spec.type,
-        "input_key": spec.config.input_key,
-        "output_key": spec.config.output_key or "",
-        "params": spec.config.model_dump(mode="json", by_alias=True, exclude_unset=True),
-        "callback": target.model_dump()
-        | {
-            "attempt": spec.attempt,
-            "deadline_seconds": spec.deadline_seconds,
-            "patience_seconds": max_retry_seconds,
-        },
-        "transfer": spec.transfer.model_dump(mode="json"),
-    }

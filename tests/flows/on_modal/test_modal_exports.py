@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,6 +77,25 @@ async def test_a_call_that_was_spawned_twice_makes_one_export(
         await harness.proxy.wait_answered(410)
         assert (job["status"], job["attempt"]) == ("complete", 1)
         assert await harness.job(job_id) == job
+
+
+class LaterRunner(ModalRunner):
+    """The runner of a later release: it says more than the functions that are deployed know."""
+
+    def build_arguments(self, spec: AttemptSpec) -> dict[str, Any]:
+        arguments = super().build_arguments(spec)
+        transfer = arguments["transfer"]
+        for part in (arguments["callback"], transfer, transfer["output"], *transfer["sources"].values()):
+            part["later"] = {"known": False}
+        return arguments
+
+
+async def test_functions_of_an_earlier_release_ignore_what_a_later_service_adds(
+    plane: ModalLocal, data_dir: Path, source: bytes
+) -> None:
+    async with open_harness(plane, data_dir, create_runner(plane, kind=LaterRunner)) as harness:
+        job = await harness.wait_ended(await harness.submit(source))
+        assert (job["status"], job["attempt"]) == ("complete", 1)
 
 
 async def test_a_call_that_waits_can_be_cancelled_and_never_runs(
