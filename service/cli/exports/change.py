@@ -6,19 +6,20 @@ from framehook import FramehookError
 from framehook.settings import DEFAULT_URL
 from service.cli.console import to_printable
 from service.cli.errors import confirm, print_errors
-from service.cli.exports import labels, schedule
 from service.cli.exports.check import validate_output_path
 from service.cli.exports.follow import command_line, follow, print_job
+from service.cli.exports.labels import LabelOptions
+from service.cli.exports.schedule import NewPriority
+from service.cli.option_groups import expand_groups
 from service.cli.options import AsJson, JobId, Output, Server, Token, Watch, Yes, open_client
 
 
+@expand_groups
 def edit(
     job_id: JobId,
     *,
-    name: labels.Name = None,
-    metadata: labels.Metadata = None,
-    project_id: labels.ProjectId = None,
-    priority: schedule.NewPriority = None,
+    labels: LabelOptions,
+    priority: NewPriority = None,
     server: Server = DEFAULT_URL,
     token: Token = None,
     as_json: AsJson = False,
@@ -29,7 +30,7 @@ def edit(
     the export starts.
     """
     with print_errors(), open_client(server, token) as client:
-        edits = labels.to_edits(name, metadata, project_id)
+        edits = labels.to_edits()
         if priority is not None:
             edits["priority"] = priority
         if not edits:

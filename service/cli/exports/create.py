@@ -9,10 +9,13 @@ from framehook import Export
 from framehook.settings import DEFAULT_URL
 from gpu.export_types.registry import BUILT_IN
 from service.cli.errors import print_errors
-from service.cli.exports import labels, schedule, webhook
 from service.cli.exports.check import check_config, check_video, read_config, validate_output_path
 from service.cli.exports.follow import command_line, follow, open_display, print_job
+from service.cli.exports.labels import ExportId, IdempotencyKey, LabelOptions
+from service.cli.exports.schedule import ScheduleOptions
 from service.cli.exports.submission import Submission
+from service.cli.exports.webhook import WebhookOptions
+from service.cli.option_groups import expand_groups
 from service.cli.options import AsJson, Output, Server, Token, Watch, open_client
 
 TYPES = f"{', '.join(BUILT_IN)}, or a type of an installed package"
@@ -26,24 +29,17 @@ Config = Annotated[
 ]
 
 
+@expand_groups
 def export(
     file: File,
     *,
     type_: Type,
     config: Config = "{}",
-    name: labels.Name = None,
-    metadata: labels.Metadata = None,
-    project_id: labels.ProjectId = None,
-    priority: schedule.Priority = "normal",
-    not_before: schedule.NotBefore = None,
-    start_within: schedule.StartWithin = None,
-    deadline: schedule.Deadline = None,
-    max_cost: schedule.MaxCost = None,
-    expires_in_days: schedule.ExpiresInDays = None,
-    webhook_url: webhook.Url = None,
-    webhook_event: webhook.Events = None,
-    export_id: labels.ExportId = None,
-    idempotency_key: labels.IdempotencyKey = None,
+    labels: LabelOptions,
+    schedule: ScheduleOptions,
+    webhook: WebhookOptions,
+    export_id: ExportId = None,
+    idempotency_key: IdempotencyKey = None,
     watch: Watch = False,
     output: Output = None,
     server: Server = DEFAULT_URL,
@@ -56,9 +52,8 @@ def export(
     """
     with print_errors(), open_client(server, token) as client:
         parameters, target = _read_parameters(file, type_, config), validate_output_path(output)
-        options = labels.to_labels(name, metadata, project_id, export_id)
-        options |= schedule.to_schedule(priority, not_before, start_within, deadline, expires_in_days)
-        options |= webhook.to_webhook(webhook_url, webhook_event) | {"max_cost_usd": max_cost}
+        options = labels.to_options() | schedule.to_options() | webhook.to_options()
+        options["export_id"] = export_id
         submission = Submission(client, file, options, idempotency_key)
         job = submission.run(type_, parameters, lambda: open_display(as_json))
         _print_secret(job, as_json)

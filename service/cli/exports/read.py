@@ -7,13 +7,13 @@ import msgspec
 import typer
 
 from framehook.models import Exports
-from framehook.options import Filters
 from framehook.settings import DEFAULT_URL
 from service.cli.console import exports_table, print_table, timeline_lines
 from service.cli.errors import print_errors
-from service.cli.exports import labels
 from service.cli.exports.check import validate_output_path
+from service.cli.exports.filters import FilterOptions
 from service.cli.exports.follow import follow
+from service.cli.option_groups import expand_groups
 from service.cli.options import AsJson, JobId, Limit, Output, Server, Token, open_client
 from service.cli.records import print_record
 
@@ -44,14 +44,10 @@ def watch(
         follow(client, client.get(job_id), validate_output_path(output), as_json)
 
 
+@expand_groups
 def list_(
     *,
-    status: labels.StatusFilter = None,
-    type_: labels.TypeFilter = None,
-    project_id: labels.ProjectFilter = None,
-    metadata: labels.MetadataFilter = None,
-    created_after: labels.CreatedAfter = None,
-    created_before: labels.CreatedBefore = None,
+    conditions: FilterOptions,
     limit: Limit = 20,
     server: Server = DEFAULT_URL,
     token: Token = None,
@@ -59,15 +55,7 @@ def list_(
 ) -> None:
     """List exports, newest first."""
     with print_errors(), open_client(server, token) as client:
-        filters: Filters = {
-            "status": status,
-            "type": type_,
-            "project_id": project_id,
-            "metadata": labels.parse_metadata(metadata),
-            "created_after": created_after,
-            "created_before": created_before,
-        }
-        exports = tuple(islice(client.list(**filters), limit))
+        exports = tuple(islice(client.list(**conditions.to_filters()), limit))
         if as_json:
             typer.echo(msgspec.json.encode(Exports(exports)).decode())
         elif exports:

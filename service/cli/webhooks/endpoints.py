@@ -12,7 +12,8 @@ from framehook.settings import DEFAULT_URL
 from framehook.webhook_models import Endpoints, PublicKeys
 from service.cli.console import escape_cell, print_table, to_printable
 from service.cli.errors import print_errors
-from service.cli.exports import labels
+from service.cli.exports.filters import FilterOptions
+from service.cli.option_groups import expand_groups
 from service.cli.options import AsJson, Server, Token, open_client
 from service.cli.records import print_record
 from service.cli.webhooks.options import (
@@ -42,6 +43,7 @@ RemovedHeaders = Annotated[
 ]
 
 
+@expand_groups
 def add(
     url: Url,
     *,
@@ -53,12 +55,7 @@ def add(
     format_: Format = None,
     header: Headers = None,
     rate_limit: RateLimit = None,
-    status: labels.StatusFilter = None,
-    type_: labels.TypeFilter = None,
-    project_id: labels.ProjectFilter = None,
-    metadata: labels.MetadataFilter = None,
-    created_after: labels.CreatedAfter = None,
-    created_before: labels.CreatedBefore = None,
+    conditions: FilterOptions,
     server: Server = DEFAULT_URL,
     token: Token = None,
     as_json: AsJson = False,
@@ -72,7 +69,7 @@ def add(
         endpoint = client.webhooks.create(
             url,
             events=to_events(event),
-            filter=to_filter(status, type_, project_id, metadata, created_after, created_before),
+            filter=to_filter(conditions),
             description=description or "",
             ed25519=ed25519,
             format=format_ or "standard",
@@ -117,6 +114,7 @@ def show(
         print_record(shown, as_json=as_json)
 
 
+@expand_groups
 def update(
     endpoint_id: EndpointId,
     *,
@@ -128,12 +126,7 @@ def update(
     header: Headers = None,
     remove_header: RemovedHeaders = None,
     rate_limit: RateLimit = None,
-    status: labels.StatusFilter = None,
-    type_: labels.TypeFilter = None,
-    project_id: labels.ProjectFilter = None,
-    metadata: labels.MetadataFilter = None,
-    created_after: labels.CreatedAfter = None,
-    created_before: labels.CreatedBefore = None,
+    conditions: FilterOptions,
     server: Server = DEFAULT_URL,
     token: Token = None,
     as_json: AsJson = False,
@@ -143,14 +136,14 @@ def update(
     The conditions for exports replace all that were set before. Headers that are not given stay.
     """
     with print_errors(), open_client(server, token) as client:
-        conditions = to_filter(status, type_, project_id, metadata, created_after, created_before)
-        if no_filter and conditions:
+        new_filter = to_filter(conditions)
+        if no_filter and new_filter:
             raise FramehookError("--no-filter removes all conditions; give it without others")
         changes = select_given(
             url=url,
             events=to_events(event),
             description=description,
-            filter={} if no_filter else conditions,
+            filter={} if no_filter else new_filter,
             format=format_,
             headers={**parse_headers(header), **dict.fromkeys(remove_header or ())} or None,
             rate_limit=rate_limit,

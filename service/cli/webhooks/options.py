@@ -1,14 +1,14 @@
 """Options of webhooks: which events of which exports."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
 from framehook import FramehookError
-from framehook.names import EventName, FormatName, StatusName
-from service.cli.exports.labels import parse_metadata
+from framehook.names import EventName, FormatName
+from framehook.options import to_conditions
+from service.cli.exports.filters import FilterOptions
 
 EVENTS = ", ".join(EventName)
 
@@ -75,21 +75,6 @@ def to_events(events: Sequence[EventName] | None) -> list[str] | None:
     return [event.value for event in events] if events else None
 
 
-def to_filter(
-    status: Sequence[StatusName] | None,
-    types: Sequence[str] | None,
-    project_id: str | None,
-    metadata: Sequence[str] | None,
-    created_after: datetime | None,
-    created_before: datetime | None,
-) -> dict[str, Any] | None:
+def to_filter(conditions: FilterOptions) -> dict[str, Any] | None:
     """Return the filter of an endpoint for these options; None if none is given. Raises BadParameter."""
-    conditions = {
-        "status": [state.value for state in status or ()],
-        "type": list(types or ()),
-        "project_id": project_id,
-        "metadata": parse_metadata(metadata),
-        "created_after": created_after.isoformat() if created_after else None,
-        "created_before": created_before.isoformat() if created_before else None,
-    }
-    return {name: value for name, value in conditions.items() if value} or None
+    return to_conditions(conditions.to_filters()) or None

@@ -17,7 +17,7 @@ from framehook import FramehookError
 from framehook.settings import DEFAULT_URL
 from framehook.webhook_models import Verification
 from service.cli.errors import FAILED_STATUS, print_errors
-from service.cli.exports.labels import parse_moment
+from service.cli.exports.filters import parse_moment
 from service.cli.options import AsJson, Server, Token, open_client
 from service.cli.webhooks.output import print_result
 
