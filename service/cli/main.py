@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from service.cli.batches.commands import create_group as create_batch_group
 from service.cli.completion import completion
 from service.cli.errors import EXIT_STATUSES
 from service.cli.exports import commands as exports
@@ -49,6 +50,7 @@ def root_options(
 
 
 exports.add_commands(app)
+app.add_typer(create_batch_group(), name="batch")
 app.add_typer(uploads, name="uploads")
 app.add_typer(create_webhooks_group(), name="webhooks")
 server.add_commands(app)

@@ -16,6 +16,10 @@ JobId = Annotated[
     str,
     typer.Argument(metavar="JOB", help="Id of the export, as `framehook list` shows it, or its `export_id`."),
 ]
+OptionalJobId = Annotated[
+    str | None,
+    typer.Argument(metavar="JOB", help="Id of the export, without conditions.", show_default=False),
+]
 Server = Annotated[
     str, typer.Option("--server", metavar="URL", envvar=URL_VARIABLE, help="URL of the service.")
 ]
@@ -30,15 +34,6 @@ Token = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for use in scripts.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Show the progress until the export has ended.")]
-Output = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        help="Wait until the export is complete, then save it to this file.",
-    ),
-]
 Limit = Annotated[int, typer.Option(metavar="COUNT", min=1, max=10_000, help="The most entries to list.")]
 
 # The settings are read later, with sentences of their own for what is wrong, and not by the command line parser.

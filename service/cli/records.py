@@ -20,6 +20,11 @@ def print_record(record: msgspec.Struct, *, as_json: bool) -> None:
         typer.echo(to_printable(f"{name:<{width}}  {text}"))
 
 
+def print_removal(action: str, object_id: str, sentence: str, *, as_json: bool) -> None:
+    """Print that an object is gone: as a sentence, or as JSON with its id under what was done to it."""
+    typer.echo(msgspec.json.encode({action: object_id}).decode() if as_json else to_printable(sentence))
+
+
 def _list_rows(record: msgspec.Struct, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yield the names and values of all fields but the empty ones; a field that is new in the API is among them."""
     for field in msgspec.structs.fields(record):

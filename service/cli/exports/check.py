@@ -27,28 +27,23 @@ def read_config(source: str) -> dict[str, Any]:
         raise FramehookError(f"{source} is too large for a configuration; the limit is 2 MiB")
     try:
         text = source if is_inline else Path(source).read_text(encoding="utf-8")
-        parameters = json.loads(text, parse_constant=_reject_constant)
-    except json.JSONDecodeError as error:
-        position = f"line {error.lineno}, column {error.colno}"
-        raise FramehookError(f"{name} is not valid JSON: {error.msg.lower()} at {position}") from None
-    except (ValueError, RecursionError):
+    except UnicodeDecodeError:
         raise FramehookError(f"{name} is not valid JSON") from None
+    parameters = parse_json(text, name)
     if not isinstance(parameters, dict):
         raise FramehookError(f"{name} is not a JSON object")
     return parameters
 
 
-def validate_output_path(output: Path | None) -> Path | None:
-    """Check that the output file can be written; raises FramehookError."""
-    if output is None:
-        return None
-    if output.is_dir():
-        raise FramehookError(f"{output} is a folder; give the name of the file to save to")
-    if output.exists() and not output.is_file():
-        raise FramehookError(f"{output} is not a regular file; save to a file of another name")
-    if not output.parent.is_dir():
-        raise FramehookError(f"folder {output.parent} does not exist; create it, or save elsewhere")
-    return output
+def parse_json(text: str, name: str, *, first_line: int = 1) -> Any:
+    """Parse JSON that begins in this line of what `name` names; raises FramehookError."""
+    try:
+        return json.loads(text, parse_constant=_reject_constant)
+    except json.JSONDecodeError as error:
+        position = f"line {first_line + error.lineno - 1}, column {error.colno}"
+        raise FramehookError(f"{name} is not valid JSON: {error.msg.lower()} at {position}") from None
+    except (ValueError, RecursionError):
+        raise FramehookError(f"{name} is not valid JSON") from None
 
 
 def check_video(path: Path) -> None:

@@ -56,7 +56,9 @@ def _add_commands_on_created(app: typer.Typer) -> None:
             'framehook edit JOB --name ""',
         )
     )(edit)
-    app.command(epilog=examples("framehook cancel JOB"))(cancel)
-    app.command(epilog=examples("framehook retry JOB --watch"))(retry)
+    app.command(
+        epilog=examples("framehook cancel JOB", "framehook cancel --status pending --project-id 7 --yes")
+    )(cancel)
+    app.command(epilog=examples("framehook retry JOB --watch", "framehook retry --status error"))(retry)
     app.command(epilog=examples("framehook purge JOB", "framehook purge JOB --yes"))(purge)
     app.command(epilog=examples("framehook usage", "framehook usage --from 2026-11-01 --by project"))(usage)

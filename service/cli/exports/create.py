@@ -9,14 +9,15 @@ from framehook import Export
 from framehook.settings import DEFAULT_URL
 from gpu.export_types.registry import BUILT_IN
 from service.cli.errors import print_errors
-from service.cli.exports.check import check_config, check_video, read_config, validate_output_path
+from service.cli.exports.check import check_config, check_video, read_config
 from service.cli.exports.follow import command_line, follow, open_display, print_job
 from service.cli.exports.labels import ExportId, IdempotencyKey, LabelOptions
 from service.cli.exports.schedule import ScheduleOptions
 from service.cli.exports.submission import Submission
+from service.cli.exports.target import OutputOptions
 from service.cli.exports.webhook import WebhookOptions
 from service.cli.option_groups import expand_groups
-from service.cli.options import AsJson, Output, Server, Token, Watch, open_client
+from service.cli.options import AsJson, Server, Token, Watch, open_client
 
 TYPES = f"{', '.join(BUILT_IN)}, or a type of an installed package"
 
@@ -41,7 +42,7 @@ def export(
     export_id: ExportId = None,
     idempotency_key: IdempotencyKey = None,
     watch: Watch = False,
-    output: Output = None,
+    saving: OutputOptions,
     server: Server = DEFAULT_URL,
     token: Token = None,
     as_json: AsJson = False,
@@ -51,7 +52,7 @@ def export(
     What the export would fail with is found before anything is sent, as far as the headers of the video tell.
     """
     with print_errors(), open_client(server, token) as client:
-        parameters, target = _read_parameters(file, type_, config), validate_output_path(output)
+        target, parameters = saving.find_target(), _read_parameters(file, type_, config)
         options = labels.to_options() | schedule.to_options() | webhook.to_options()
         options["export_id"] = export_id
         submission = Submission(client, file, options, idempotency_key)
@@ -59,7 +60,7 @@ def export(
         _print_secret(job, as_json)
         if watch or target:
             follow(client, job, target, as_json)
-        hint = f"Watch it: {command_line('watch', client, job)}"
+        hint = f"Watch it: {command_line('watch', client, job.job_id)}"
         print_job(job, f"Export {job.job_id} is {job.status}. {hint}", as_json)
 
 

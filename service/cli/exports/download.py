@@ -18,8 +18,8 @@ from service.cli.errors import (
     exit_with,
     print_errors,
 )
-from service.cli.exports.check import validate_output_path
 from service.cli.exports.follow import command_line, open_display
+from service.cli.exports.target import Force, check_target
 from service.cli.options import AsJson, JobId, Server, Token, open_client
 from service.startup.statuses import INTERRUPTED_STATUS
 
@@ -36,7 +36,6 @@ Target = Annotated[
         show_default=False,
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace a file that exists, without a question.")]
 
 
 class SavedFile(msgspec.Struct):
@@ -81,14 +80,14 @@ def _exit_without_file(client: Client, job: Export) -> NoReturn:
         exit_with(NOT_FOUND_STATUS, "the file of the export has been deleted; only `show` tells of it now")
     if job.is_final:
         exit_with(FAILED_STATUS, describe_result(job))
-    hint = f"wait for it: {command_line('watch', client, job)} --output FILE"
+    hint = f"wait for it: {command_line('watch', client, job.job_id)} --output FILE"
     exit_with(FAILED_STATUS, f"the export is {job.status}, and has no file yet. {hint}")
 
 
 def _choose_target(output: Path, job: Export, *, force: bool) -> Path:
     """Return the file to write, which a user has agreed to replace if it exists."""
     target = target_of(output, job.output_key or job.job_id)
-    validate_output_path(target)
+    check_target(target)
     if target.exists() and not force:
         confirm(f"{to_printable(str(target))} exists. Replace it?", "--force")
     return target

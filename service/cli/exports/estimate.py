@@ -28,7 +28,7 @@ def estimate(
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what an export would take and become, or why it would fail.
+    """Say what an export would take, or why it would fail.
 
     A file is read on this machine and not sent. The exit status is 2 if its export would fail, 4 for a key.
     """

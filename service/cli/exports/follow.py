@@ -44,7 +44,7 @@ def follow(client: Client, job: Export, target: Path | None, as_json: bool) -> N
     except KeyboardInterrupt:
         exit_with(INTERRUPTED_STATUS, _describe_interruption(client, job))
     except FramehookError as error:
-        error.add_note(f"  watch it again with: {command_line('watch', client, job)}")
+        error.add_note(f"  watch it again with: {command_line('watch', client, job.job_id)}")
         raise
     if job.status != "complete":
         exit_with(FAILED_STATUS, describe_result(job))
@@ -57,8 +57,8 @@ def follow(client: Client, job: Export, target: Path | None, as_json: bool) -> N
 def _describe_interruption(client: Client, job: Export) -> str:
     """Say what becomes of an export that is not watched any more, and which command goes on."""
     if job.is_final:
-        return f"the export has ended. Save its file: {command_line('download', client, job)}"
-    commands = f"{command_line('watch', client, job)} · cancel it: {command_line('cancel', client, job)}"
+        return f"the export has ended. Save its file: {command_line('download', client, job.job_id)}"
+    commands = f"{command_line('watch', client, job.job_id)} · cancel it: {command_line('cancel', client, job.job_id)}"
     return f"the export is still running. Watch it: {commands}"
 
 
@@ -77,7 +77,7 @@ def print_job(job: Export, sentence: str, as_json: bool) -> None:
     typer.echo(msgspec.json.encode(job).decode() if as_json else to_printable(sentence))
 
 
-def command_line(name: str, client: Client, job: Export) -> str:
-    """Return a command line for the same job and service."""
+def command_line(name: str, client: Client, object_id: str) -> str:
+    """Return a command line for an object of the same service."""
     server = f" --server {client.base_url}" if client.base_url != DEFAULT_URL else ""
-    return f"framehook {name} {job.job_id}{server}"
+    return f"framehook {name} {object_id}{server}"

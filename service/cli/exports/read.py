@@ -10,11 +10,11 @@ from framehook.models import Exports
 from framehook.settings import DEFAULT_URL
 from service.cli.console import exports_table, print_table, timeline_lines
 from service.cli.errors import print_errors
-from service.cli.exports.check import validate_output_path
 from service.cli.exports.filters import FilterOptions
 from service.cli.exports.follow import follow
+from service.cli.exports.target import OutputOptions
 from service.cli.option_groups import expand_groups
-from service.cli.options import AsJson, JobId, Limit, Output, Server, Token, open_client
+from service.cli.options import AsJson, JobId, Limit, Server, Token, open_client
 from service.cli.records import print_record
 
 
@@ -27,10 +27,11 @@ def show(job_id: JobId, server: Server = DEFAULT_URL, token: Token = None, as_js
             typer.echo("\n".join(("", *timeline_lines(client.timeline(job)))))
 
 
+@expand_groups
 def watch(
     job_id: JobId,
     *,
-    output: Output = None,
+    saving: OutputOptions,
     server: Server = DEFAULT_URL,
     token: Token = None,
     as_json: AsJson = False,
@@ -41,7 +42,8 @@ def watch(
     export.
     """
     with print_errors(), open_client(server, token) as client:
-        follow(client, client.get(job_id), validate_output_path(output), as_json)
+        target = saving.find_target()
+        follow(client, client.get(job_id), target, as_json)
 
 
 @expand_groups

@@ -10,12 +10,12 @@ from rich.text import Text
 from framehook import Endpoint, FramehookError
 from framehook.settings import DEFAULT_URL
 from framehook.webhook_models import Endpoints, PublicKeys
-from service.cli.console import escape_cell, print_table, to_printable
+from service.cli.console import escape_cell, print_table
 from service.cli.errors import print_errors
 from service.cli.exports.filters import FilterOptions
 from service.cli.option_groups import expand_groups
 from service.cli.options import AsJson, Server, Token, open_client
-from service.cli.records import print_record
+from service.cli.records import print_record, print_removal
 from service.cli.webhooks.options import (
     EndpointId,
     Events,
@@ -198,11 +198,13 @@ def rotate(
         print_result(endpoint, f"New secret (shown only once): {endpoint.secret}\n{until}", as_json)
 
 
-def remove(endpoint_id: EndpointId, *, server: Server = DEFAULT_URL, token: Token = None) -> None:
+def remove(
+    endpoint_id: EndpointId, server: Server = DEFAULT_URL, token: Token = None, as_json: AsJson = False
+) -> None:
     """Remove an endpoint and all of its deliveries."""
     with print_errors(), open_client(server, token) as client:
         client.webhooks.delete(endpoint_id)
-        typer.echo(to_printable(f"Endpoint {endpoint_id} was removed."))
+        print_removal("removed", endpoint_id, f"Endpoint {endpoint_id} was removed.", as_json=as_json)
 
 
 def _endpoints_table(endpoints: Sequence[Endpoint]) -> Table:

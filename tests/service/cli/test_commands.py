@@ -16,6 +16,7 @@ from tests.service.cli.commands import (
     complete,
     export_command,
     run,
+    run_json,
     run_on,
     submit_export,
 )
@@ -235,4 +236,5 @@ async def test_a_purge_asks_first_and_erases(server: LiveServer, source: Path) -
     assert (await server.http.get(f"/api/exports/{job_id}")).status_code == 200
     erased = await run_on(server, "purge", job_id, "--yes")
     assert (erased.status, erased.out) == (0, f"The export {job_id} is erased.\n")
+    assert await run_json(server, "purge", job_id, "--yes") == {"erased": job_id}
     assert (await server.http.get(f"/api/exports/{job_id}")).status_code == 410

@@ -14,7 +14,7 @@ from tests.service.cli.commands import (
     run_on,
     submit_export,
 )
-from tests.support.live_server import LiveServer
+from tests.support.live_server import LiveServer, ScriptedResponse, serve_script
 
 
 async def complete_export(server: LiveServer, source: Path) -> str:
@@ -77,6 +77,30 @@ async def test_the_file_of_an_export_is_saved_and_replaced_only_by_agreement(
     forced = await run_json(server, "download", job_id, "--output", tmp_path, "--force")
     assert forced["path"] == str(file)
     assert forced["size"] == len(CONTENT)
+
+
+@pytest.mark.parametrize("command", ["export", "watch", "retry"])
+def test_a_file_that_exists_is_not_replaced_by_an_export(source: Path, command: str) -> None:
+    words = export_command(source) if command == "export" else (command, "job")
+    with serve_script(ScriptedResponse(500)) as script:
+        result = run(*words, "-o", source, FRAMEHOOK_URL=script.url)
+        assert script.requests == []
+        forced = run(*words, "-o", source, "--force", FRAMEHOOK_URL=script.url)
+        assert len(script.requests) > 0
+    assert (result.status, result.out, forced.status) == (2, "", 5)
+    assert result.err == (
+        f"framehook: {source} exists already; name another file, or replace it with --force\n"
+    )
+
+
+async def test_a_video_is_uploaded_and_deleted(server: LiveServer, source: Path) -> None:
+    key = (await run_json(server, "uploads", "add", source))["key"]
+    again = (await run_on(server, "uploads", "add", source)).out
+    assert [file["key"] for file in (await run_json(server, "uploads", "list"))["uploads"]] == [
+        again.strip(),
+        key,
+    ]
+    assert await run_json(server, "uploads", "delete", key, "--yes") == {"deleted": key}
 
 
 async def test_a_download_goes_on_where_it_stopped(server: LiveServer, source: Path, tmp_path: Path) -> None:

@@ -72,6 +72,8 @@ async def test_a_secret_is_rotated_and_an_endpoint_removed(server: LiveServer) -
         await run_on(server, "webhooks", "remove", endpoint["id"])
     ).out == f"Endpoint {endpoint['id']} was removed.\n"
     assert (await run_on(server, "webhooks", "list")).out == "There are no webhooks.\n"
+    other = await run_json(server, "webhooks", "add", "http://127.0.0.1:2/hook")
+    assert await run_json(server, "webhooks", "remove", other["id"]) == {"removed": other["id"]}
     missing = await run_on(server, "webhooks", "remove", endpoint["id"])
     assert (missing.status, missing.err) == (3, "framehook: The webhook does not exist.\n")
 

@@ -1,0 +1,1 @@
+"""The commands on batches of a running service: `framehook batch …`."""
