@@ -33,7 +33,7 @@ def _add_endpoint_commands(group: typer.Typer) -> None:
             "framehook webhooks add https://example.org/hook",
             "framehook webhooks add https://example.org/hook --event export.completed",
             "framehook webhooks add https://example.org/hook --metadata plan=pro",
-            "framehook webhooks add https://hooks.slack.com/services/… --format slack --rate-limit 1",
+            "framehook webhooks add https://hooks.slack.com/services/… --format slack",
         )
     )(add)
     group.command(
