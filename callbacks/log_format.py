@@ -135,11 +135,12 @@ def log_to_stderr(log_format: str, level: int = logging.INFO) -> None:
     threading.excepthook = _log_thread
 
 
-def add_attempt_fields(job_id: str, attempt: int) -> None:
-    """Add the job and attempt to every further record of this process."""
+def add_attempt_fields(job_id: str, attempt: int, request_id: str | None = None) -> None:
+    """Add the job, the attempt, and the request behind them to every further record of this process."""
+    fields = {"job": job_id, "attempt": attempt} | ({"request_id": request_id} if request_id else {})
 
     def add_attempt(record: logging.LogRecord) -> bool:
-        record.__dict__.update({"job": job_id, "attempt": attempt})
+        record.__dict__.update(fields)
         return True
 
     for handler in logging.getLogger().handlers:

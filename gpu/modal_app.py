@@ -71,10 +71,11 @@ def process_video(
 ) -> dict[str, Any]:
     """Run an export; return `{"status": "success", "output_key", …}` or `{"status": "error", "error", …}`.
 
-    `callback` is `{"url", "key", "attempt", "deadline_seconds", "patience_seconds"}`: signed reports are posted there,
-    and a response may stop the run. A report that is not accepted within `patience_seconds` is left to the return
-    value. `transfer` says where to read and write without credentials; without it the bucket secret is used, within
-    the user's prefix. A failure of the export is returned, never raised.
+    `callback` is `{"url", "key", "attempt", "deadline_seconds", "patience_seconds"}`, with the `request_id` and the
+    `traceparent` of the request behind the export: signed reports are posted there, and a response may stop the run. A
+    report that is not accepted within `patience_seconds` is left to the return value. `transfer` says where to read
+    and write without credentials; without it the bucket secret is used, within the user's prefix. A failure of the
+    export is returned, never raised.
     """
     call = ExportCall(job_id, user_id, job_type, {**params, "input_key": input_key}, output_key)
     if callback is not None and transfer is not None:

@@ -127,6 +127,8 @@ def _attempt_spec(
         config=parse_config(call.job_type, call.config),
         transfer=Transfer.model_validate(transfer),
         callback=CallbackTarget(url=callback["url"], key=callback["key"]),
+        request_id=callback.get("request_id"),
+        traceparent=callback.get("traceparent"),
         deadline_seconds=callback.get("deadline_seconds", DEADLINE_SECONDS),
     )
 

@@ -77,6 +77,10 @@ class AttemptSpec(TypedConfig):
     call_id: str
     transfer: Transfer
     callback: CallbackTarget | None = None
+    request_id: str | None = None
+    """The request that created the export; lines that the run logs have it."""
+    traceparent: str | None = None
+    """The trace of that request (W3C Trace Context)."""
     deadline_seconds: Annotated[float, Field(gt=0)] = 3_600.0
 
 

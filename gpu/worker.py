@@ -167,7 +167,7 @@ def run_spec(text: bytes, folder: Path, memory_bytes: int, keep_free_bytes: int)
     except ValidationError as error:
         log.error("the spec is not valid: %s", _describe_errors(error))  # noqa: TRY400 - a trace would show the key
         return 2
-    add_attempt_fields(spec.job_id, spec.attempt)
+    add_attempt_fields(spec.job_id, spec.attempt, spec.request_id)
     return run_attempt(spec, folder / scratch_name(spec), memory_bytes, keep_free_bytes)
 
 

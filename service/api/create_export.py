@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from gpu.config import WholeNumber
 from gpu.export_types.registry import ExportTypeName, parse_new_config
+from infra.telemetry import REQUEST_ID
 from service.api.openapi.operations import Answer, Body, Tag, declare_operation
 from service.api.openapi.parameters import IDEMPOTENCY_KEY, TRACEPARENT
 from service.api.request_ids import ExportId, Metadata, Name, ProjectId
@@ -151,6 +152,7 @@ def to_export_request(request: Request[State], body: CreateExport) -> ExportRequ
         webhook_url=body.webhook_url,
         webhook_events=sort_events(body.webhook_events or DEFAULT_EVENTS),
         traceparent=_traceparent(request),
+        request_id=REQUEST_ID.get(),
         name=body.name,
         metadata=body.metadata,
         schedule=Schedule(

@@ -49,5 +49,7 @@ class SpecBuilder:
             callback=CallbackTarget(
                 url=f"{self._origin}/api/callbacks/{job.job_id}", key=base64.b64encode(key).decode()
             ),
+            request_id=job.request_id,
+            traceparent=job.traceparent,
             deadline_seconds=self._deadline_seconds,
         )

@@ -35,6 +35,7 @@ async def blank_deliveries(session: AsyncSession, user_id: str, job_id: str, *, 
     values = {
         "payload": "",
         "traceparent": None,
+        "request_id": None,
         "state": case((is_pending, DeliveryState.SUPERSEDED.value), else_=DELIVERIES.c.state),
         "ended_at": func.coalesce(DELIVERIES.c.ended_at, now),
     }
@@ -82,6 +83,7 @@ async def _write_event(
             "type": event_type.value,
             "payload": payload,
             "traceparent": None,
+            "request_id": None,
             "now": now,
         }
         for endpoint_id, events, export_filter in rows

@@ -42,6 +42,7 @@ class ExportRequest:
     webhook_url: str | None = None
     webhook_events: Sequence[str] = DEFAULT_EVENTS
     traceparent: str | None = None
+    request_id: str | None = None
     name: str | None = None
     metadata: Metadata | None = None
     schedule: Schedule = Schedule()

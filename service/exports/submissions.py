@@ -23,6 +23,7 @@ def to_submission(job_id: str, user_id: str, request: ExportRequest) -> Submissi
         export_id=request.export_id,
         body_hash=request.body_hash,
         traceparent=request.traceparent,
+        request_id=request.request_id,
         name=request.name,
         metadata=encode_metadata(request.metadata),
         priority=request.schedule.priority,

@@ -130,6 +130,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     reported_call_id: str | None = None
     interruptions: IntFromZero = 0
     traceparent: str | None = None
+    request_id: str | None = None
     name: str | None = None
     metadata: LongText | None = None
     edited_at: float | None = None

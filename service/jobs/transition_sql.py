@@ -50,7 +50,8 @@ _NUMBERED = "sequence = sequence + 1, transition_sequence = sequence + 1"
 _ENDED = f"{_NUMBERED}, phase = 'done', message = :message, completed_at = :now, eta_seconds = NULL"
 # A new attempt resets every column of a job to its default, but for these.
 _REQUESTED = {
-    *("job_id", "user_id", "type", "config", "input_key", "output_key", "traceparent"),
+    *("job_id", "user_id", "type", "config", "input_key", "output_key"),
+    *("traceparent", "request_id"),
     *("project_id", "project_number", "project_name", "export_id", "body_hash", "batch_id"),
     *("name", "metadata", "edited_at", "expires_at"),
     *("priority", "queue_time", "start_within_seconds", "deadline_seconds", "max_cost_usd"),

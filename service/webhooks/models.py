@@ -138,6 +138,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     payload: LongText
     traceparent: str | None
+    request_id: str | None
     state: DeliveryState
     tries: int
     attempts: int

@@ -50,9 +50,9 @@ WHERE job_id IN (SELECT value FROM {jobs}) AND enabled
 
 INSERT_DELIVERY: Final = f"""
 INSERT INTO webhook_deliveries (delivery_id, endpoint_id, user_id, job_id, sequence, type, payload, traceparent,
-    state, tries, attempts, requested, next_at, scheduled_at, created_at)
+    request_id, state, tries, attempts, requested, next_at, scheduled_at, created_at)
 VALUES (:delivery_id, :endpoint_id, :user_id, :job_id, :sequence, :type, :payload, :traceparent,
-    'pending', 0, 0, false, :now, :now, :now)
+    :request_id, 'pending', 0, 0, false, :now, :now, :now)
 ON CONFLICT (endpoint_id, job_id) WHERE {UNSENT_PROGRESS}
 DO UPDATE SET sequence = excluded.sequence, payload = excluded.payload, created_at = excluded.created_at
     WHERE webhook_deliveries.sequence < excluded.sequence
@@ -210,6 +210,7 @@ def build_delivery(job: Job, endpoint_id: str, payload: str, now: float) -> Row:
         "type": job.event_type.value,
         "payload": payload,
         "traceparent": job.traceparent,
+        "request_id": job.request_id,
         "now": now,
     }
 
@@ -234,6 +235,7 @@ def _build_batch_delivery(completed: CompletedBatch, endpoint_id: str, now: floa
         "type": event_type.value,
         "payload": msgspec.json.encode(body).decode(),
         "traceparent": None,
+        "request_id": None,
         "now": now,
     }
 

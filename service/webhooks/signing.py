@@ -19,7 +19,7 @@ class Message:
 
 
 def build_message(endpoint: Endpoint, delivery: Delivery, *, now: float) -> Message:
-    """Return what an attempt at `now` sends: the body, the owner's headers, id, time, signatures and trace.
+    """Return what an attempt at `now` sends: the body, the owner's headers, id, time, signatures, trace and request.
 
     Slack verifies no signature, and gets none.
     """
@@ -27,8 +27,8 @@ def build_message(endpoint: Endpoint, delivery: Delivery, *, now: float) -> Mess
     headers = decode_headers(endpoint.custom_headers) | {"content-type": select_content_type(endpoint)}
     if endpoint.format is not EndpointFormat.SLACK:
         headers |= _sign(endpoint, delivery.delivery_id, body, now)
-    if delivery.traceparent:
-        headers["traceparent"] = delivery.traceparent
+    origin = {"traceparent": delivery.traceparent, "x-request-id": delivery.request_id}
+    headers |= {name: value for name, value in origin.items() if value}
     return Message(headers, body)
 
 

@@ -108,6 +108,8 @@ class ModalRunner:
                 "attempt": spec.attempt,
                 "deadline_seconds": spec.deadline_seconds,
                 "patience_seconds": self._max_retry_seconds,
+                "request_id": spec.request_id,
+                "traceparent": spec.traceparent,
             },
             "transfer": spec.transfer.model_dump(mode="json"),
         }

@@ -23,6 +23,7 @@ class Submission:
     export_id: str | None = None
     body_hash: str | None = None
     traceparent: str | None = None
+    request_id: str | None = None
     name: str | None = None
     metadata: str | None = None
     priority: Priority = Priority.NORMAL

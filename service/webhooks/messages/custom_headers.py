@@ -28,6 +28,7 @@ _RESERVED: Final = frozenset(
         "transfer-encoding",
         "upgrade",
         "user-agent",
+        "x-request-id",
     }
 )
 """Hop-by-hop headers, those of the message's framing, and those that the service sets."""

@@ -125,14 +125,15 @@ async def test_an_invalid_webhook_creates_no_export(app: AppHarness, fields: dic
     ],
     ids=["whole", "none", "zero", "more", "upper case"],
 )
-async def test_the_trace_is_passed_on(
+async def test_the_trace_and_the_id_of_the_request_are_passed_on(
     app: AppHarness, traceparent: str | None, forwarded: str | None
 ) -> None:
     with serve_script(ScriptedResponse(204)) as receiver:
         job = await app.submit_export(
             json=app.export_body(webhook_url=receiver.url),
-            headers={"traceparent": traceparent} if traceparent else {},
+            headers={"x-request-id": "r-1"} | ({"traceparent": traceparent} if traceparent else {}),
         )
         await finish_run(app)
         await wait_all_ended(app.client, job["webhook"], 2)
     assert [request.headers.get("traceparent") for request in receiver.requests] == [forwarded] * 2
+    assert [request.headers["x-request-id"] for request in receiver.requests] == ["r-1"] * 2

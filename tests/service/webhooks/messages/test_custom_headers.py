@@ -20,6 +20,7 @@ from service.webhooks.messages.custom_headers import (
         *("Host", "connection", "Keep-Alive", "TE", "Trailer", "Transfer-Encoding", "Upgrade", "Expect"),
         *("Proxy-Authorization", "Content-Type", "content-length", "Accept-Encoding", "User-Agent"),
         *("webhook-id", "Webhook-Signature", "WEBHOOK-TIMESTAMP", "traceparent", "tracestate"),
+        "X-Request-ID",
     ],
 )
 def test_headers_of_the_connection_and_of_the_service_are_refused(name: str) -> None:
