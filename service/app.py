@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 
@@ -38,6 +39,11 @@ from service.startup.data_folder import (
     secure_data_folder,
 )
 from service.startup.errors import schema_error
+from service.tracing.requests import trace_requests
+from service.tracing.switch import create_tracing
+
+if TYPE_CHECKING:
+    from service.tracing.tracer import Tracing
 
 
 def create_app(
@@ -47,6 +53,7 @@ def create_app(
     output_prober: SourceProber | None = None,
     egress: EgressClient | None = None,
     source_prober: SourceProber | None = None,
+    tracing: "Tracing | None" = None,
 ) -> Starlette:
     """Return the application; `app.state.close_streams()` ends every stream before a shutdown.
 
@@ -54,13 +61,13 @@ def create_app(
     callbacks from the server without ASGI.
 
     For tests, `runner` replaces the one that the settings name, `clock` the system's clocks, `output_prober` and
-    `source_prober` the processes that probe outputs and sources, and `egress` the client that sends webhooks.
+    `source_prober` what probes outputs and sources, `egress` what sends webhooks, and `tracing` what sends spans.
     """
-    hub = Hub()
+    hub, tracing = Hub(), tracing or create_tracing(settings)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[State]:
-        replacements = Replacements(runner, clock, output_prober, egress, source_prober)
+        replacements = Replacements(runner, clock, output_prober, egress, source_prober, tracing)
         async with _run_service(settings, hub, replacements) as state:
             yield state
 
@@ -73,7 +80,7 @@ def create_app(
     app.router.redirect_slashes = False  # it would redirect to http:// and to the Host that the request names
     cross_origin = CrossOrigin(OriginPolicy(settings.origin, settings.allowed_origins))
     callbacks = Callbacks()
-    requests = RequestLog(app.build_middleware_stack(), count_request)
+    requests = RequestLog(trace_requests(app.build_middleware_stack(), tracing), count_request)
     app.middleware_stack = CallbackFastPath(cross_origin.wrap(requests), callbacks)
     app.state.close_streams = hub.close
     app.state.cross_origin = cross_origin
@@ -105,6 +112,8 @@ async def _run_service(settings: Settings, hub: Hub, replacements: Replacements)
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await _shut_down(service)
+        if replacements.tracing is not None:
+            await asyncio.to_thread(replacements.tracing.close)
 
 
 async def _shut_down(service: Service) -> None:

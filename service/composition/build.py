@@ -47,9 +47,8 @@ def build_service(settings: Settings, hub: Hub, database: Database, replacements
     """Build everything; the database is open, and its schema is the newest."""
     master_keys, starter = load_master_keys(settings), WorkerStarter()
     clock = replacements.clock or Clock()
-    monitoring = create_monitoring(
-        settings, database, replacements.runner or create_runner(settings, starter), master_keys[0]
-    )
+    runner = replacements.runner or create_runner(settings, starter)
+    monitoring = create_monitoring(settings, database, runner, master_keys[0], replacements.tracing)
     runner_parts = create_runner_parts(settings, database, monitoring.runner, clock)
     base = Base(
         settings=settings,
@@ -68,7 +67,8 @@ def build_service(settings: Settings, hub: Hub, database: Database, replacements
         ),
         master_keys=master_keys,
     )
-    webhooks = create_webhooks(base, replacements.egress or create_egress_client(settings))
+    egress = replacements.egress or create_egress_client(settings)
+    webhooks = create_webhooks(base, egress, replacements.tracing)
     jobs = _build_jobs(base, webhooks, replacements)
     supervisor = Supervisor()
     liveness = Liveness(database.check, supervisor)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from gpu.export_types.registry import get_export_types
 from infra.database.base import Database
@@ -19,7 +20,12 @@ from service.metrics.recorder import ExportRecorder
 from service.metrics.service_metrics import ServiceMetrics
 from service.settings import Settings
 from service.startup.logging_setup import show_users
+from service.tracing.exports import record_export
+from service.tracing.runs import trace_spawn
 from service.webhooks.scheduling.due_query import read_backlog
+
+if TYPE_CHECKING:
+    from service.tracing.tracer import Tracing
 
 
 @dataclass(frozen=True)
@@ -32,14 +38,19 @@ class Monitoring:
 
 
 def create_monitoring(
-    settings: Settings, database: Database, runner: Runner, master_key: bytes
+    settings: Settings, database: Database, runner: Runner, master_key: bytes, tracing: "Tracing | None"
 ) -> Monitoring:
     """Create the metrics, and let the log show users as the settings say."""
     show_users(settings.log_users, derive_key(master_key, "users in logs"))
     metrics = ServiceMetrics()
     metrics.exports.prepare(get_export_types().names, runner.name)
-    recorder = ExportRecorder(database, metrics.exports)
-    return Monitoring(metrics, MeasuredRunner(runner, metrics.runner), recorder)
+    if tracing is None:
+        recorder = ExportRecorder(database, metrics.exports)
+        return Monitoring(metrics, MeasuredRunner(runner, metrics.runner), recorder)
+    recorder = ExportRecorder(database, metrics.exports, partial(record_export, tracing))
+    return Monitoring(
+        metrics, MeasuredRunner(runner, metrics.runner, partial(trace_spawn, tracing)), recorder
+    )
 
 
 def create_scraper(

@@ -5,7 +5,17 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from service.settings.types import DatabaseUrl, Default, Names, Origins, OwnUrl, Port, Secret, SettingsGroup
+from service.settings.types import (
+    DatabaseUrl,
+    Default,
+    Names,
+    Origins,
+    OwnUrl,
+    Port,
+    Secret,
+    SettingsGroup,
+    Url,
+)
 
 
 class ServerSettings(SettingsGroup):
@@ -37,6 +47,8 @@ class ServerSettings(SettingsGroup):
     watchdog_seconds: Annotated[float, Field(ge=0, le=86_400), Default("`0`: off")] = 0.0
     """how long the event loop may be blocked: then the process writes where it was and ends, so that what runs it
     starts it again. The image and the systemd unit set 60"""
+    tracing_endpoint: Annotated[Url, Default("none: no traces")] = None
+    """URL of an OpenTelemetry collector (OTLP over HTTP) that gets [traces](deploy.md#traces): `http://collector:4318`"""
     operators: Names = ()
     """user ids (`sub`), comma-separated, who may see `/api/system` and the usage of all users; without
     authentication the local user may"""

@@ -1,7 +1,8 @@
 """A runner whose calls are counted."""
 
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 from gpu.spec import AttemptSpec
@@ -9,13 +10,18 @@ from service.dispatch.runners.base import CallStatus, Failed, Runner, RunnerRefu
 from service.metrics.traffic import RunnerMetrics
 
 T = TypeVar("T")
+TraceSpawn = Callable[[AttemptSpec], AbstractContextManager[object]]
 
 
 class MeasuredRunner:
     """Passes every call on, and counts it by its result."""
 
-    def __init__(self, runner: Runner, metrics: RunnerMetrics) -> None:
+    def __init__(
+        self, runner: Runner, metrics: RunnerMetrics, trace_spawn: TraceSpawn = lambda _spec: nullcontext()
+    ) -> None:
+        """Keep what `trace_spawn` returns open while a run is started."""
         self._runner = runner
+        self._trace_spawn = trace_spawn
         self._metrics = metrics
         self.name, self.gpu = runner.name, runner.gpu
         self.shares_filesystem, self.instance = runner.shares_filesystem, runner.instance
@@ -29,7 +35,8 @@ class MeasuredRunner:
         return self._runner.call_id_for(job_id, attempt)
 
     async def spawn(self, spec: AttemptSpec) -> str:
-        return await self._measure("spawn", self._runner.spawn(spec))
+        with self._trace_spawn(spec):
+            return await self._measure("spawn", self._runner.spawn(spec))
 
     async def probe(self, call_id: str) -> CallStatus:
         started = time.perf_counter()

@@ -21,7 +21,11 @@ from tests.infra.deployment.deployment_files import (
 )
 
 BIN = Path(sys.executable).parent
-MODAL_SDK_NAMES = {"MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET", "MODAL_SERVER_URL"}
+SDK_NAMES = {
+    *("MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET", "MODAL_SERVER_URL"),
+    *("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_SERVICE_NAME"),
+    *("OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"),
+}
 SECRETS = {
     "POSTGRES_PASSWORD": "f00d",
     "CALLBACK_SECRET": SECRET,
@@ -103,7 +107,7 @@ def test_every_image_is_pinned_to_a_full_version() -> None:
 
 @pytest.mark.parametrize("name", OWN_SERVICES)
 def test_every_variable_of_own_containers_is_a_setting(name: str) -> None:
-    assert set(environment_of(name, SECRETS)) <= SETTING_NAMES | MODAL_SDK_NAMES
+    assert set(environment_of(name, SECRETS)) <= SETTING_NAMES | SDK_NAMES
 
 
 @pytest.mark.parametrize(
