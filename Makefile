@@ -83,6 +83,7 @@ lock: setup ## Resolve the versions anew, for every platform, and hash what the 
 	@sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml | $(COMPILE_FOR_IMAGE) - --output-file infra/locks/build.txt
 
 sbom: setup-dev ## Write what the image installs as a CycloneDX bill of materials (OUTPUT=sbom.json)
+	@mkdir -p $(dir $(or $(OUTPUT),var/sbom.json))
 	@$(BIN)/cyclonedx-py requirements infra/locks/service.txt --pyproject pyproject.toml --output-reproducible \
 		--output-file $(or $(OUTPUT),var/sbom.json)
 
