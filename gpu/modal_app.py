@@ -14,12 +14,16 @@ from typing import Any
 
 import modal
 
+from callbacks.probe import name_probe_function
+from gpu.callback_probe import answer_probe
 from gpu.chunks.modal_entry import encode_chunk_remote
 from gpu.modal_calls import ExportCall, run_on_bucket, run_reported
-from gpu.modal_image import build_image
+from gpu.modal_image import RELEASE_VARIABLE, build_image, read_release
 
 TIMEOUT_SECONDS = 24 * 3_600
 """The longest that Modal allows: a run is ended by the deadline that comes with its call."""
+RELEASE = read_release()
+PROBE_TIMEOUT_SECONDS = 60
 app = modal.App(os.environ.get("MODAL_APP_NAME", "framehook"))
 
 
@@ -43,7 +47,7 @@ def _gpu() -> str | list[str]:
 
 
 _OPTIONS: dict[str, Any] = {
-    "image": build_image(_same_secrets()) if modal.is_local() else None,
+    "image": build_image({RELEASE_VARIABLE: RELEASE, **_same_secrets()}) if modal.is_local() else None,
     "gpu": _gpu(),
     "timeout": TIMEOUT_SECONDS,
     "max_containers": int(os.environ.get("MODAL_MAX_CONTAINERS", "20")),
@@ -92,3 +96,17 @@ def process_video_with_progress(
     """Run an export on the bucket secret, for `remote_gen`: yield `{"progress", "message"}`, then the result."""
     call = ExportCall(job_id, user_id, job_type, {**params, "input_key": input_key}, output_key)
     yield from run_on_bucket(call, encode_chunk=encode_chunk)
+
+
+@app.function(
+    name=name_probe_function(RELEASE),
+    image=_OPTIONS["image"],
+    timeout=PROBE_TIMEOUT_SECONDS,
+    max_containers=1,
+)
+def probe_callback(target: dict[str, Any]) -> dict[str, Any]:
+    """Post a signed probe to the service, for `framehook doctor`; return what came back. Needs no GPU.
+
+    By its name the service knows from which release the app was deployed.
+    """
+    return answer_probe(target)

@@ -7,9 +7,11 @@ the app has to be deployed again.
 """
 
 import atexit
+import os
 import shlex
 import shutil
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 import modal
@@ -35,6 +37,7 @@ PACKAGES = (
 """What the video code imports, and the fonts that it draws with."""
 LOCKS = (Path(__file__).with_name("requirements.lock"), Path(__file__).parents[1] / "requirements.lock")
 """Where the lock is: in an installed package, or at the root of the sources."""
+RELEASE_VARIABLE = "FRAMEHOOK_RELEASE"
 SOURCES = "/root"
 """The folder of a container in which Modal puts Python sources, and which is on Python's path."""
 _BYTECODE = ("**/__pycache__", "**/*.pyc")
@@ -58,6 +61,11 @@ def build_image(environment: dict[str, str]) -> modal.Image:
     for package in type_packages:
         image = _add_package(image, package)
     return image
+
+
+def read_release() -> str:
+    """Return the release that is deployed; a container, which has the code alone, knows it by a variable."""
+    return os.environ.get(RELEASE_VARIABLE) or version("framehook")
 
 
 def _add_package(image: modal.Image, package: TypePackage) -> modal.Image:

@@ -63,7 +63,8 @@ async def set_up_bucket(bucket: Bucket, config: BucketConfig) -> AsyncIterator[S
     yield await _ensure_bucket(bucket)
     yield await _apply_cors(bucket, config.origins)
     yield await _apply_lifecycle(bucket, config)
-    yield await _check_access(bucket)
+    await try_bucket(bucket)
+    yield SetupStep("Wrote, read and deleted a test object.", changed=False)
 
 
 async def _ensure_bucket(bucket: Bucket) -> SetupStep:
@@ -110,16 +111,50 @@ async def _apply_lifecycle(bucket: Bucket, config: BucketConfig) -> SetupStep:
     return SetupStep(f"Changed the lifecycle rules: {sentence}", changed=True)
 
 
-async def _check_access(bucket: Bucket) -> SetupStep:
+async def try_bucket(bucket: Bucket) -> str:
+    """Write a test object, read it whole and in part, and delete it; return the `Date` of the storage.
+
+    Raises StorageError, ReadBackMismatch if the bucket returns other bytes.
+    """
     key, content = bucket_key("local", f"{ATTEMPTS_PREFIX}check-{uuid.uuid4().hex}"), uuid.uuid4().bytes
     await bucket.call("put_object", Key=key, Body=content)
     try:
-        body = (await bucket.call("get_object", Key=key))["Body"]
-        if await bucket.run(body.read) != content:
-            raise ReadBackMismatch("the bucket returned other bytes than were written to it")
+        for wanted, arguments in ((content, {}), (content[4:8], {"Range": "bytes=4-7"})):
+            response = await bucket.call("get_object", Key=key, **arguments)
+            if await bucket.run(response["Body"].read) != wanted:
+                raise ReadBackMismatch("the bucket returned other bytes than were written to it")
+        return str(response["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
     finally:
         await bucket.call("delete_object", Key=key)
-    return SetupStep("Wrote, read and deleted a test object.", changed=False)
+
+
+async def list_missing_rules(bucket: Bucket, origins: Sequence[str]) -> list[str]:
+    """Return a sentence for each rule that the bucket lacks; rules of other programs count as well."""
+    cors = await _read_rules(bucket, "get_bucket_cors", "CORSRules", missing="NoSuchCORSConfiguration")
+    lifecycle = await _read_rules(
+        bucket, "get_bucket_lifecycle_configuration", "Rules", missing="NoSuchLifecycleConfiguration"
+    )
+    missing = [
+        f"pages of {origin} may not upload to the bucket and play from it"
+        for origin in origins
+        if not any(_allows_pages(rule, origin) for rule in cors)
+    ]
+    enabled = [rule for rule in lifecycle if rule.get("Status") == "Enabled"]
+    if not any("AbortIncompleteMultipartUpload" in rule for rule in enabled):
+        missing.append("no rule deletes the parts of unfinished uploads")
+    if not any("Expiration" in rule and _prefix_of(rule) == ATTEMPTS_PREFIX for rule in enabled):
+        missing.append("no rule deletes what attempts have left")
+    return missing
+
+
+def _allows_pages(rule: Rule, origin: str) -> bool:
+    origins, methods = rule.get("AllowedOrigins", []), set(rule.get("AllowedMethods", []))
+    exposes = {header.lower() for header in rule.get("ExposeHeaders", [])}
+    return (origin in origins or "*" in origins) and {"GET", "PUT"} <= methods and "etag" in exposes
+
+
+def _prefix_of(rule: Rule) -> str:
+    return str(rule.get("Filter", {}).get("Prefix", rule.get("Prefix", "")))
 
 
 def _lifecycle_sentence(config: BucketConfig) -> str:
@@ -159,10 +194,9 @@ def _expiration_rule(name: str, prefix: str, days: int) -> Rule:
 
 def _normalize_rule(rule: Rule) -> tuple[str, ...]:
     """Return the fields of a lifecycle rule that matter; stores add and reorder others."""
-    prefix = rule.get("Filter", {}).get("Prefix", rule.get("Prefix", ""))
     unfinished = rule.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation", "")
     expiry = rule.get("Expiration", {}).get("Days", "")
-    return tuple(map(str, (rule.get("ID"), rule.get("Status"), prefix, unfinished, expiry)))
+    return tuple(map(str, (rule.get("ID"), rule.get("Status"), _prefix_of(rule), unfinished, expiry)))
 
 
 def _is_own_cors(rule: Rule) -> bool:

@@ -30,7 +30,7 @@ class Health(TypedDict):
 
 
 class RunnerError(TypedDict):
-    """What the runner lacks."""
+    """What the runner lacks, or what is odd about it although it works."""
 
     code: str
     message: str
@@ -46,6 +46,7 @@ class Readiness(TypedDict):
     runner: NotRequired[Result]
     loops: NotRequired[Result]
     runner_error: NotRequired[RunnerError]
+    runner_warning: NotRequired[RunnerError]
 
 
 @declare_operation(
@@ -79,8 +80,9 @@ class ReadinessQuery(StrictModel):
 async def readyz(request: Request[State]) -> Response:
     """Respond 503 unless database, storage, runner and loops work.
 
-    `runner_error` says what the runner lacks. Parts named by `exclude` are neither checked nor in the answer: a load
-    balancer that asks about what all replicas share would send requests to none of them.
+    `runner_error` says what the runner lacks, `runner_warning` what an operator should look at although it works. Parts
+    named by `exclude` are neither checked nor in the answer: a load balancer that asks about what all replicas share
+    would send requests to none of them.
     """
     readiness = await read_readiness(request.state, parse_query(request, ReadinessQuery).exclude)
     return json_response(readiness, 200 if readiness["status"] == "ok" else 503)
@@ -102,6 +104,8 @@ async def read_readiness(state: State, exclude: Container[Part] = ()) -> Readine
         readiness["status"] = "failing"
     if problem is not None:
         readiness["runner_error"] = {"code": problem.code, "message": problem.message}
+    elif "runner" not in exclude and (notice := state["runner_readiness"].notice) is not None:
+        readiness["runner_warning"] = {"code": notice.code, "message": notice.message}
     return readiness
 
 

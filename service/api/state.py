@@ -1,5 +1,6 @@
 """The long-lived objects that every route finds in `request.state`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
@@ -30,6 +31,7 @@ from service.jobs.serializers import JobSerializer
 from service.jobs.statistics import DayCache
 from service.metrics.service_metrics import ServiceMetrics
 from service.sample_file import SampleFile
+from service.startup.findings import Finding
 from service.webhooks.listeners.connections import Listeners
 from service.webhooks.worker import DeliveryWorker
 
@@ -54,6 +56,8 @@ class Operation:
     operators: tuple[str, ...] | None
     settings: dict[str, str]
     days: DayCache
+    checks: Callable[[], list[Finding]]
+    """What can be checked at any time: settings, disk, limits."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Build what the routes work with."""
 
+from functools import partial
+
 from infra.liveness import Liveness
 from infra.storage import FolderStorage
 from infra.supervise import Supervisor
@@ -10,6 +12,7 @@ from service.api.pages.console import create_console_files
 from service.api.state import FixedState, State
 from service.composition.exports import create_exports
 from service.composition.factories import create_authenticator, create_request_limits, derive_key
+from service.composition.machine_checks import run_checks
 from service.composition.monitoring import create_scraper
 from service.composition.services import Base, Jobs, Webhooks
 from service.fanout.initial_states import InitialStatesReader
@@ -69,7 +72,7 @@ def _build_fixed_state(base: Base) -> FixedState:
         limits=create_request_limits(settings),
         runner_name=base.runner.name,
         usd_per_second=base.runner_parts.budgets.usd_per_second,
-        operation=create_operation(settings, base.database, base.clock),
+        operation=create_operation(settings, base.database, base.clock, partial(run_checks, settings)),
         console_files=create_console_files(settings),
         upload_key=derive_key(newest_key, "uploads"),
         master_keys=base.master_keys,

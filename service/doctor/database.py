@@ -1,13 +1,64 @@
-"""The database: can it be used, and is its schema that of this release?"""
+"""The database: can it be used, is its schema that of this release, and does it pass on what replicas announce?"""
 
-from infra.database.postgresql import is_postgresql
+import asyncio
+import sqlite3
+import time
+import uuid
+
+import asyncpg
+
+from infra.database.postgresql import asyncpg_dsn, is_postgresql
 from infra.database.sqlite import sqlite_path, sqlite_url
 from service import schema
+from service.doctor.clock import compare_clocks
 from service.schema import Schema, SchemaAge
 from service.settings import Settings
 from service.startup.data_folder import DATABASE
 from service.startup.errors import schema_error
-from service.startup.findings import Finding, finding_from, ok, warn
+from service.startup.findings import Finding, fail, finding_from, ok, warn
+
+CONNECT_SECONDS = 10.0
+NOTIFY_SECONDS = 3.0
+
+
+async def examine_database(settings: Settings) -> list[Finding]:
+    """Check the database, and of PostgreSQL its clock and its notifications; raises what the database raises."""
+    findings = [await check_database(settings)]
+    url = database_url_of(settings)
+    if not is_postgresql(url):
+        return [*findings, ok("database version", f"SQLite {sqlite3.sqlite_version}")]
+    connection = await asyncpg.connect(asyncpg_dsn(url), timeout=CONNECT_SECONDS)
+    try:
+        version = await connection.fetchval("SHOW server_version")
+        before = time.time()
+        there = float(await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())"))
+        here = (before + time.time()) / 2
+        findings.append(ok("database version", f"PostgreSQL {version}"))
+        findings.append(compare_clocks("the database", here=here, there=there))
+        findings.append(await _check_notifications(url, connection))
+    finally:
+        await connection.close()
+    return findings
+
+
+async def _check_notifications(url: str, sender: asyncpg.Connection) -> Finding:
+    """Check that another connection gets a notification: replicas hear of each other's changes by them."""
+    channel, arrived = f"framehook_doctor_{uuid.uuid4().hex}", asyncio.Event()
+    listener = await asyncpg.connect(asyncpg_dsn(url), timeout=CONNECT_SECONDS)
+    try:
+        await listener.add_listener(channel, lambda *_: arrived.set())
+        await sender.execute(f"NOTIFY {channel}")
+        async with asyncio.timeout(NOTIFY_SECONDS):
+            await arrived.wait()
+    except TimeoutError:
+        return fail(
+            "notifications",
+            "DATABASE_URL: a pooler drops notifications, so streams miss what other replicas change; "
+            "use its session mode, or connect to the server itself",
+        )
+    finally:
+        listener.terminate()
+    return ok("notifications", "reach other connections")
 
 
 async def check_database(settings: Settings) -> Finding:

@@ -15,7 +15,7 @@ from gpu.errors import ExportError
 from gpu.sources.describe import describe_source
 from gpu.sources.probe_process import open_request
 from gpu.spec import AttemptSpec, LocalFile, RemoteObject
-from service.dispatch.runners import CallStatus, Failed, RunnerRefused, Running
+from service.dispatch.runners import CallStatus, Failed, RunnerNotice, RunnerRefused, Running
 from service.ingest.prober import UnreadableSource
 
 CHECKSUM = "sha256:" + "0" * 64
@@ -51,6 +51,7 @@ class FakeRunner:
         self.max_runs: int | None = slots
         self.busy_reason = f"{slots} local workers"
         self.problem: RunnerRefused | None = None  # what a check finds
+        self.notice: RunnerNotice | None = None
         self.spawned: list[AttemptSpec] = []
         self.cancelled: list[str] = []
         self.ended_calls: list[str] = []

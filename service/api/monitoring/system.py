@@ -1,5 +1,6 @@
 """`GET /api/system`: health, queue, days and settings, for operators."""
 
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import TypedDict
 
@@ -15,6 +16,7 @@ from service.clock import Clock
 from service.jobs import statistics
 from service.problems import Forbidden
 from service.settings import Settings
+from service.startup.findings import Finding, Level
 
 
 class QueueState(TypedDict):
@@ -35,11 +37,20 @@ class DayTotals(TypedDict):
     cost_usd: float | None
 
 
+class Check(TypedDict):
+    """What was checked on this machine alone, how it is (`ok`, `warn` or `fail`), and what to do."""
+
+    check: str
+    level: Level
+    message: str
+
+
 class System(TypedDict):
     """The state of the service; a secret setting shows only whether it is set."""
 
     version: str
     health: Readiness
+    checks: list[Check]
     queue: QueueState
     days: list[DayTotals]
     settings: dict[str, str]
@@ -50,11 +61,13 @@ class NotOperator(Forbidden):
     code = "not_operator"
 
 
-def create_operation(settings: Settings, database: Database, clock: Clock) -> Operation:
+def create_operation(
+    settings: Settings, database: Database, clock: Clock, checks: Callable[[], list[Finding]]
+) -> Operation:
     """Return what operators see; without authentication the local user is one."""
     operators = settings.operators if settings.authenticated else None
     days = statistics.DayCache(database, clock)
-    return Operation(version("framehook"), operators, settings.in_force(), days)
+    return Operation(version("framehook"), operators, settings.in_force(), days, checks)
 
 
 @declare_operation("get_system", Tag.OPERATION, answers={200: System}, problems=(NotOperator,))
@@ -72,6 +85,7 @@ async def get(request: Request[State]) -> Response:
         System(
             version=state["operation"].version,
             health=await read_readiness(state),
+            checks=[_to_check(finding) for finding in state["operation"].checks()],
             queue={
                 "pending": queue.pending,
                 "processing": queue.processing,
@@ -81,6 +95,10 @@ async def get(request: Request[State]) -> Response:
             settings=state["operation"].settings,
         )
     )
+
+
+def _to_check(finding: Finding) -> Check:
+    return {"check": finding.check, "level": finding.level, "message": finding.message}
 
 
 def _to_totals(day: statistics.Day) -> DayTotals:

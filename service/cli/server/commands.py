@@ -28,6 +28,7 @@ def add_commands(app: typer.Typer) -> None:
             "framehook demo", "framehook demo --once --port 0", "framehook demo --modal --data-dir /tmp/demo"
         )
     )(demo)
+    app.command(epilog=examples("framehook doctor", "framehook doctor --json"))(doctor)
     app.command(epilog=examples("framehook token alice --hours 1"))(token)
     app.add_typer(database, name="db")
     app.add_typer(buckets, name="bucket")
@@ -82,6 +83,18 @@ def demo(
     from service.cli.server.demo import run_demo
 
     run_demo(once=once, port=port, data_dir=data_dir, bearer=bearer, modal=modal)
+
+
+def doctor(*, as_json: AsJson = False) -> None:
+    """Check the configuration and the service that runs with it, and say what to do.
+
+    Run it where the service runs, with the same settings. Writes and deletes a test object, and posts a report that the
+    service refuses from where runs are; on Modal that starts a container without a GPU. The exit status is 1 if
+    something fails.
+    """
+    from service.cli.server.doctor import run_doctor
+
+    run_doctor(as_json=as_json)
 
 
 def token(

@@ -63,6 +63,14 @@ class RunnerRefused(Exception):
         self.affects_all = affects_all
 
 
+@dataclass(frozen=True)
+class RunnerNotice:
+    """What an operator should look at, although attempts can be started."""
+
+    code: str
+    message: str
+
+
 class Runner(Protocol):
     """Starts attempts as processes or calls; keeps no database connection or task per attempt."""
 
@@ -73,6 +81,11 @@ class Runner(Protocol):
     freed: asyncio.Event  # set when capacity has become free
     max_runs: int | None  # how many runs there can be; None if the runner itself queues calls
     busy_reason: str  # what an export waits for while no other run can start, for people
+
+    @property
+    def notice(self) -> RunnerNotice | None:
+        """Return what the last check has found odd."""
+        ...
 
     def capacity(self) -> int:
         """Return how many attempts could be started now."""

@@ -16,7 +16,7 @@ from gpu.spec import AttemptSpec
 from infra.private_files import make_private_folder
 from infra.storage import DiskFull
 from infra.storage.disk_reserve import DiskReserve
-from service.dispatch.runners.base import CallStatus, Failed, RunnerRefused, Running
+from service.dispatch.runners.base import CallStatus, Failed, RunnerNotice, RunnerRefused, Running
 from service.dispatch.runners.disk_space import ScratchSpace
 from service.workers.fork_server import ForkServerLost
 from service.workers.log import finish_log, log_run
@@ -42,6 +42,7 @@ class LocalRunner:
     name = "local"
     gpu: str | None = None
     shares_filesystem = True
+    notice: RunnerNotice | None = None
 
     def __init__(
         self,

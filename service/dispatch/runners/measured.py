@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 from gpu.spec import AttemptSpec
-from service.dispatch.runners.base import CallStatus, Failed, Runner, RunnerRefused
+from service.dispatch.runners.base import CallStatus, Failed, Runner, RunnerNotice, RunnerRefused
 from service.metrics.traffic import RunnerMetrics
 
 T = TypeVar("T")
@@ -27,6 +27,10 @@ class MeasuredRunner:
         self.shares_filesystem, self.instance = runner.shares_filesystem, runner.instance
         self.freed = runner.freed
         self.max_runs, self.busy_reason = runner.max_runs, runner.busy_reason
+
+    @property
+    def notice(self) -> RunnerNotice | None:
+        return self._runner.notice
 
     def capacity(self) -> int:
         return self._runner.capacity()

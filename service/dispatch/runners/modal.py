@@ -6,9 +6,11 @@ minute to fail on a cold connection, so every request has a timeout.
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,8 +18,9 @@ import modal
 import modal.exception
 from modal.config import config as sdk_config
 
+from callbacks.probe import name_probe_function
 from gpu.spec import AttemptSpec
-from service.dispatch.runners.base import CallStatus, Running
+from service.dispatch.runners.base import CallStatus, RunnerNotice, Running
 from service.dispatch.runners.modal_results import (
     SIGNATURE_MISMATCH,
     UNREACHABLE_ERRORS,
@@ -32,7 +35,12 @@ from service.dispatch.runners.modal_results import (
 # their own types: a TimeoutError would look like a pending call, a SystemExit would end the service.
 os.environ.setdefault("MODAL_PAYLOAD_FORMAT", "cbor")
 
+logger = logging.getLogger("framehook.runners")
+
 FUNCTION = "process_video"
+PROBE_SECONDS = 120.0
+"""A container may have to start for it."""
+RELEASE = version("framehook")
 _MODAL_DOMAINS = (".modal.com", ".modal2.com")
 CAPACITY = 16
 """How many spawns may be in flight; Modal itself queues up to a million calls."""
@@ -72,6 +80,8 @@ class ModalRunner:
         self._connect_lock = asyncio.Lock()
         self._function: modal.Function[..., Any, Any] | None = None
         self.freed = asyncio.Event()
+        self._deployment = ""  # the id of the function whose release was compared last
+        self.notice: RunnerNotice | None = None
 
     def capacity(self) -> int:
         return CAPACITY
@@ -142,6 +152,13 @@ class ModalRunner:
             client = await self._connect()
             await client.hello.aio()  # type: ignore[no-untyped-call]
 
+    async def post_probe(self, target: dict[str, Any]) -> dict[str, Any]:
+        """Let a container of the app post a probe, and return the answer; raises RunnerRefused."""
+        async with self._map_refusals(PROBE_SECONDS):
+            function = self._probe_function(await self._connect())
+            answer: dict[str, Any] = await function.remote.aio(target)
+            return answer
+
     async def close(self) -> None:
         """Close the connection; calls outlive this process."""
         if self._client is not None and self._token is not None:
@@ -159,7 +176,28 @@ class ModalRunner:
         if not {argument.name for argument in schema.arguments} >= _ARGUMENTS:
             self._function = None
             raise wait_without_count(SIGNATURE_MISMATCH.code, SIGNATURE_MISMATCH.message, affects_all=True)
+        if self.notice is not None or function.object_id != self._deployment:
+            await self._compare_release(client)
+            self._deployment = function.object_id
         return function
+
+    async def _compare_release(self, client: modal.Client) -> None:
+        """Note and log if the app was deployed from another release: it then lacks the function of this one."""
+        try:
+            await self._probe_function(client).hydrate.aio()
+        except modal.exception.NotFoundError:
+            message = (
+                f"The app {self._app_name!r} was deployed from another release than this service, {RELEASE}. "
+                "Run `framehook modal deploy`."
+            )
+            if self.notice is None:
+                logger.warning("%s", message)
+            self.notice = RunnerNotice("modal_release_differs", message)
+        else:
+            self.notice = None
+
+    def _probe_function(self, client: modal.Client) -> "modal.Function[..., Any, Any]":
+        return modal.Function.from_name(self._app_name, name_probe_function(RELEASE), client=client)
 
     async def _call(self, call_id: str) -> "modal.FunctionCall[Any]":
         return modal.FunctionCall.from_id(call_id, client=await self._connect())

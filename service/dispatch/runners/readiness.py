@@ -5,7 +5,7 @@ import logging
 from dataclasses import dataclass
 
 from service.clock import Clock
-from service.dispatch.runners.base import Runner, RunnerRefused
+from service.dispatch.runners.base import Runner, RunnerNotice, RunnerRefused
 
 logger = logging.getLogger("framehook.runners")
 
@@ -52,6 +52,11 @@ class RunnerReadiness:
                 self._checked_at = self._clock.monotonic()
                 self._note(self._problem)
             return self._problem
+
+    @property
+    def notice(self) -> RunnerNotice | None:
+        """What the runner has found odd, although attempts can be started."""
+        return self._runner.notice
 
     def report_refusal(self, refused: RunnerRefused) -> None:
         """Note that the runner refused to start an attempt."""

@@ -1,17 +1,23 @@
 """Exports on Modal while Modal, the app, the token or the way of the callbacks fails."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from callbacks.probe import ProbeTarget
 from gpu.spec import AttemptSpec
 from infra.modal_local import Faults, ModalLocal
-from service.dispatch.runners.modal import ModalRunner
+from service.dispatch.runners.modal import RELEASE, ModalRunner
+from service.doctor.callbacks import check_callbacks
+from service.doctor.modal import check_modal, post_from_modal
+from service.startup.findings import Level
 from tests.flows.on_modal.callback_proxy import OUTPUT
 from tests.flows.on_modal.conftest import deploy_app
 from tests.flows.on_modal.modal_harness import ModalHarness, create_runner, open_harness
+from tests.support.live_server import MASTER
 
 pytestmark = pytest.mark.anyio
 
@@ -142,3 +148,24 @@ async def test_an_app_that_takes_other_arguments_is_found_out_before_it_is_calle
 
 async def test_a_service_that_can_start_runs_is_ready(harness: ModalHarness) -> None:
     assert await readiness(harness) == (200, None)
+
+
+async def test_a_probe_from_a_container_reaches_the_service(plane: ModalLocal, harness: ModalHarness) -> None:
+    runner = create_runner(plane)
+    modal = await check_modal(runner)
+    assert (modal.level, f"release {RELEASE}" in modal.message) == (Level.OK, True)
+    settings = harness.settings
+    finding = await check_callbacks(settings, MASTER.encode(), partial(post_from_modal, runner))
+    assert finding.level is Level.OK, finding.message
+    elsewhere = settings.model_copy(update={"callback_url": "http://127.0.0.1:1"})
+    lost = await check_callbacks(elsewhere, MASTER.encode(), partial(post_from_modal, runner))
+    assert (lost.level, "can't be reached from where runs are" in lost.message) == (Level.FAIL, True)
+    await runner.close()
+
+
+async def test_an_app_without_the_function_that_probes_says_so(plane: ModalLocal, data_dir: Path) -> None:
+    runner = create_runner(plane, "nothing")
+    target = ProbeTarget.create("http://127.0.0.1:1", MASTER.encode(), "doctor-1")
+    answer = await post_from_modal(runner, target)
+    assert "no container of the app could be asked" in answer.error
+    await runner.close()

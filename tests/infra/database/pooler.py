@@ -1,4 +1,7 @@
-"""A pooler in session mode in front of PostgreSQL: like PgBouncer it accepts few start-up parameters."""
+"""A pooler in front of PostgreSQL: like PgBouncer it accepts few start-up parameters.
+
+It works in session mode, or drops notifications, as those in transaction mode do.
+"""
 
 import asyncio
 import struct
@@ -19,14 +22,17 @@ class Pooler:
 
     url: str = ""
     started: list[dict[str, str]] = field(default_factory=list)
+    drops_notifications: bool = False
 
 
 @asynccontextmanager
-async def run_pooler(postgresql_url: str, port: int = 0) -> AsyncIterator[Pooler]:
+async def run_pooler(
+    postgresql_url: str, port: int = 0, *, drops_notifications: bool = False
+) -> AsyncIterator[Pooler]:
     """Run a pooler in front of the server of a URL."""
     target = urlsplit(postgresql_url)
     folder = parse_qs(target.query).get("host", [""])[0]
-    proxy = Pooler()
+    proxy = Pooler(drops_notifications=drops_notifications)
     open_writers: set[asyncio.StreamWriter] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -62,7 +68,8 @@ async def _serve(
     proxy.started.append(parameters)
     upstream, downstream = await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.5432")
     downstream.write(struct.pack("!II", length, code) + body)
-    await asyncio.gather(_copy(reader, downstream), _copy(upstream, writer))
+    answer = _copy_messages if proxy.drops_notifications else _copy
+    await asyncio.gather(_copy(reader, downstream), answer(upstream, writer))
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -70,6 +77,18 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while data := await reader.read(65_536):
             writer.write(data)
             await writer.drain()
+    writer.close()
+
+
+async def _copy_messages(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Copy the server's messages, apart from notifications."""
+    with suppress(ConnectionError, asyncio.IncompleteReadError):
+        while True:
+            kind, length = struct.unpack("!cI", await reader.readexactly(5))
+            body = await reader.readexactly(length - 4)
+            if kind != b"A":
+                writer.write(struct.pack("!cI", kind, length) + body)
+                await writer.drain()
     writer.close()
 
 

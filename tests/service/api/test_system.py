@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from infra.database.base import Database
+from service.dispatch.runners import RunnerNotice
 from service.jobs import statistics
 from service.jobs.ids import first_id, new_id
 from service.settings import Settings, load_settings
@@ -23,6 +24,15 @@ async def test_the_local_user_sees_queue_days_and_health(app: AppHarness) -> Non
     assert system["days"][-1]["exports"] == 1
     assert len(system["days"]) == statistics.DAYS
     assert system["health"]["database"] == "ok"
+    assert {"disk", "open files"} <= {check["check"] for check in system["checks"]}
+
+
+async def test_what_is_odd_about_a_runner_that_works_is_shown(app: AppHarness) -> None:
+    app.runner.notice = RunnerNotice("modal_release_differs", "The app is of another release.")
+    answer = await app.client.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json()["runner_warning"]["code"] == "modal_release_differs"
+    assert (await app.client.get("/api/system")).json()["health"] == answer.json()
 
 
 def test_settings_in_force_show_no_secret() -> None:

@@ -181,6 +181,18 @@ async def test_an_app_that_was_stopped_and_deployed_anew_is_found_again(
     assert (await runner.spawn(spec())).startswith("fc-")
 
 
+async def test_an_app_of_another_release_is_noticed_and_logged_once(
+    runner: ModalRunner, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        await runner.check()
+    assert runner.notice is not None
+    assert runner.notice.code == "modal_release_differs"
+    assert [record.getMessage() for record in caplog.records].count(runner.notice.message) == 1
+    assert "from another release than this service" in runner.notice.message
+    assert "Run `framehook modal deploy`" in runner.notice.message
+
+
 async def test_however_often_probes_come_the_runner_is_asked_every_few_seconds(runner: ModalRunner) -> None:
     now, check_count = 100.0, 0
 
