@@ -42,15 +42,15 @@ def row(job_id: str, *, status: str = "processing", user_id: str = "local") -> t
     return (*head, 1, 1, "bench", f"bench-{job_id}", 0.0, now, now, now, now, ended, 0.0)
 
 
-def sqlite_rows(path: Path) -> Insert:
-    """Return a function that inserts jobs into a SQLite file."""
+def sqlite_rows(path: Path, *, user_id: str = "local") -> Insert:
+    """Return a function that inserts jobs of a user into a SQLite file."""
 
     def insert(job_ids: list[str]) -> None:
         connection = sqlite3.connect(path, timeout=10)
         with connection:
             places = ", ".join("?" * len(row("")))
             statement = f"INSERT INTO export_jobs ({COLUMNS}) VALUES ({places})"  # noqa: S608 - made of constants
-            connection.executemany(statement, map(row, job_ids))
+            connection.executemany(statement, (row(job_id, user_id=user_id) for job_id in job_ids))
         connection.close()
 
     return insert

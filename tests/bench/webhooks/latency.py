@@ -8,33 +8,36 @@ round; a backlog of each round shows what a delivery costs.
 import asyncio
 import base64
 import hmac
+import itertools
 import json
 import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
+import jwt
 
 from tests.bench.benchmark import Benchmark, Figure, Options, Size
 from tests.bench.ingest.rows import sqlite_rows
 from tests.bench.ingest.throughput import attempt_key
 from tests.bench.measure.samples import Samples, alternate, percentile
 from tests.bench.measure.servers import Server, serve_framehook
-from tests.bench.webhooks.hostile_receivers import HOSTILE, Arrivals, receive_with, start_hostile_receivers
+from tests.bench.webhooks.hostile_receivers import Arrivals, receive_with, start_hostile_receivers
 
 HEALTHY = 4
-HOSTILE_OF_EACH = 4
+PER_USER = 50
 EVENTS_PER_SECOND = 10
+HOSTILE_EVENTS_PER_SECOND = 5
 PATIENCE_SECONDS = 120.0
 ALONE = "healthy endpoints alone"
-BESIDE = f"beside {len(HOSTILE) * HOSTILE_OF_EACH} hostile endpoints"
 BACKLOG = "a backlog, healthy endpoints alone"
+AUTH_SECRET = "of the users of a benchmark, who sign in"
 ALLOWED = {"WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8", "WEBHOOK_ALLOW_HTTP": "true"}
 
 
@@ -54,41 +57,81 @@ class Round:
         return percentile(self.latencies, 99) * 1e3
 
 
-class Site:
-    """The measured service, its consumers, and the exports that end."""
+class User:
+    """A user of the measured service, with endpoints, whose exports end."""
 
-    def __init__(self, server: Server, client: httpx.AsyncClient, folder: Path, arrivals: Arrivals) -> None:
-        self._server = server
+    def __init__(self, name: str, client: httpx.AsyncClient, folder: Path) -> None:
+        token = jwt.encode({"sub": name, "exp": int(time.time()) + 86_400}, AUTH_SECRET, "HS256")
+        self._headers = {"Authorization": f"Bearer {token}"}
         self._client = client
-        self._insert = sqlite_rows(folder / "framehook.db")
-        self._arrivals = arrivals
-        self._hostile: list[str] = []
+        self._insert = sqlite_rows(folder / "framehook.db", user_id=name)
+        self._endpoint_ids: list[str] = []
 
-    async def endpoint(self, url: str, *, is_hostile: bool = False) -> None:
-        endpoint = await self._client.post("/api/webhooks", json={"url": url, "events": ["export.failed"]})
+    async def add_endpoint(self, url: str) -> None:
+        body = {"url": url, "events": ["export.failed"]}
+        endpoint = await self._client.post("/api/webhooks", json=body, headers=self._headers)
         endpoint.raise_for_status()
-        if is_hostile:
-            self._hostile.append(endpoint.json()["id"])
+        self._endpoint_ids.append(endpoint.json()["id"])
+
+    async def enable(self, *, enabled: bool) -> None:
+        """Enable or disable the endpoints; disabling drops what is pending for them."""
+        for endpoint_id in self._endpoint_ids:
+            response = await self._client.patch(
+                f"/api/webhooks/{endpoint_id}", json={"enabled": enabled}, headers=self._headers
+            )
+            response.raise_for_status()
+
+    async def insert(self, events: int) -> list[str]:
+        """Return the ids of so many new exports that run."""
+        job_ids = [str(uuid.uuid4()) for _ in range(events)]
+        await asyncio.to_thread(self._insert, job_ids)
+        return job_ids
+
+    async def fail(self, job_id: str) -> None:
+        """End an export with an error."""
+        callback: Any = build_failed_callback(job_id)
+        (await self._client.post(f"/api/callbacks/{job_id}", **callback)).raise_for_status()
+
+
+class Site:
+    """The measured service: a user with healthy endpoints, and those whose endpoints are hostile."""
+
+    def __init__(self, server: Server, healthy: User, hostile: list[User], arrivals: Arrivals) -> None:
+        self._server = server
+        self._healthy = healthy
+        self._hostile = hostile
+        self._arrivals = arrivals
 
     async def enable_hostile(self, *, enabled: bool) -> None:
-        """Enable or disable the hostile endpoints; disabling drops what is pending for them."""
-        for endpoint_id in self._hostile:
-            (
-                await self._client.patch(f"/api/webhooks/{endpoint_id}", json={"enabled": enabled})
-            ).raise_for_status()
+        for user in self._hostile:
+            await user.enable(enabled=enabled)
+
+    @asynccontextmanager
+    async def keep_hostile_busy(self) -> AsyncIterator[None]:
+        """End exports of the other users, by turns, until the block ends."""
+
+        async def end_exports() -> None:
+            for user in itertools.cycle(self._hostile):
+                (job_id,) = await user.insert(1)
+                await user.fail(job_id)
+                await asyncio.sleep(1 / HOSTILE_EVENTS_PER_SECOND)
+
+        task = asyncio.create_task(end_exports())
+        yield
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
     async def round(self, events: int, *, per_second: float | None) -> Round:
         """End so many exports, one after another or all together."""
-        job_ids = [str(uuid.uuid4()) for _ in range(events)]
-        await asyncio.to_thread(self._insert, job_ids)
+        job_ids = await self._healthy.insert(events)
         before = len(self._arrivals.at)
         answered: dict[str, float] = {}
 
         async def end(number: int, job_id: str) -> None:
             if per_second:
                 await asyncio.sleep(number / per_second)
-            callback: Any = build_failed_callback(job_id)
-            (await self._client.post(f"/api/callbacks/{job_id}", **callback)).raise_for_status()
+            await self._healthy.fail(job_id)
             answered[job_id] = time.perf_counter()
 
         await asyncio.gather(*(end(number, job_id) for number, job_id in enumerate(job_ids)))
@@ -128,46 +171,52 @@ def build_failed_callback(job_id: str) -> dict[str, object]:
 
 
 @asynccontextmanager
-async def open_site() -> AsyncIterator[Site]:
-    """Run a server with healthy and hostile consumers."""
+async def open_site(hostile: int) -> AsyncIterator[Site]:
+    """Run a server with healthy endpoints and so many hostile ones."""
     arrivals = Arrivals()
     async with AsyncExitStack() as stack:
         sync = stack.enter_context(ExitStack())
         folder = Path(sync.enter_context(tempfile.TemporaryDirectory(prefix="framehook-bench-")))
-        server = sync.enter_context(serve_framehook(folder, ALLOWED))
+        server = sync.enter_context(serve_framehook(folder, ALLOWED | {"AUTH_JWT_SECRET": AUTH_SECRET}))
         limits = httpx.Limits(max_connections=32)
         address = f"http://127.0.0.1:{server.port}"
         client = await stack.enter_async_context(
             httpx.AsyncClient(base_url=address, limits=limits, timeout=60, trust_env=False)
         )
-        site = Site(server, client, folder, arrivals)
+        healthy = User("healthy", client, folder)
         for number in range(HEALTHY):
             port = await stack.enter_async_context(receive_with(arrivals.accept))
-            await site.endpoint(f"http://127.0.0.1:{port}/{number}")
-        for name, port in sync.enter_context(start_hostile_receivers()).items():
-            for number in range(HOSTILE_OF_EACH):
-                await site.endpoint(f"{name.split()[0]}://127.0.0.1:{port}/{number}", is_hostile=True)
-        yield site
+            await healthy.add_endpoint(f"http://127.0.0.1:{port}/{number}")
+        receivers = sync.enter_context(start_hostile_receivers()).items()
+        users = [User(f"hostile-{number}", client, folder) for number in range(-(-hostile // PER_USER))]
+        for number, (name, port) in enumerate(itertools.islice(itertools.cycle(receivers), hostile)):
+            await users[number // PER_USER].add_endpoint(f"{name.split()[0]}://127.0.0.1:{port}/{number}")
+        yield Site(server, healthy, users, arrivals)
 
 
 async def measure(options: Options) -> list[Figure]:
     """Measure both variants in turn, and a backlog after each round."""
-    samples, events = Samples(), options.sizes["events"]
-    async with open_site() as site:
+    samples, events, hostile = Samples(), options.sizes["events"], options.sizes["hostile"]
+    beside = f"beside {hostile:,} hostile endpoints"
+    async with open_site(hostile) as site:
         await site.enable_hostile(enabled=False)
         await site.round(
             HEALTHY, per_second=EVENTS_PER_SECOND
         )  # no endpoint is known before its first answer
-        for variant in alternate([ALONE, BESIDE], options.rounds):
-            await site.enable_hostile(enabled=variant == BESIDE)
-            latencies = await site.round(events, per_second=EVENTS_PER_SECOND)
-            samples.add(variant, "median", latencies.median, "ms")
-            samples.add(variant, "p99", latencies.p99, "ms")
-            samples.add(variant, "missing", latencies.missing, "count")
-            if variant == ALONE:
+        for variant in alternate([ALONE, beside], options.rounds):
+            if variant == beside:
+                await site.enable_hostile(enabled=True)
+                async with site.keep_hostile_busy():
+                    latencies = await site.round(events, per_second=EVENTS_PER_SECOND)
+                await site.enable_hostile(enabled=False)
+            else:
+                latencies = await site.round(events, per_second=EVENTS_PER_SECOND)
                 rate, cpu = await site.throughput(options.sizes["backlog"])
                 samples.add(BACKLOG, "deliveries", rate, "1/s")
                 samples.add(BACKLOG, "server CPU each", cpu, "µs")
+            samples.add(variant, "median", latencies.median, "ms")
+            samples.add(variant, "p99", latencies.p99, "ms")
+            samples.add(variant, "missing", latencies.missing, "count")
     samples.add_ratios("median", base=ALONE)
     samples.add_ratios("p99", base=ALONE)
     return samples.to_figures()
@@ -175,7 +224,8 @@ async def measure(options: Options) -> list[Figure]:
 
 BENCHMARK = Benchmark(
     description=f"Time from a commit to a webhook's arrival at {HEALTHY} healthy endpoints, {EVENTS_PER_SECOND} events "
-    "a second, beside endpoints that hang, drip, send without end, redirect, break off or speak no TLS.",
+    "a second, beside endpoints that hang, drip, send without end, redirect, break off or speak no TLS. These belong "
+    f"to users with {PER_USER} each; {HOSTILE_EVENTS_PER_SECOND} of their exports end each second.",
     run=lambda options: asyncio.run(measure(options)),
-    sizes={"events": Size(150, smoke=2), "backlog": Size(500, smoke=2)},
+    sizes={"events": Size(150, smoke=2), "hostile": Size(1_000, smoke=8), "backlog": Size(500, smoke=2)},
 )
