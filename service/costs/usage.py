@@ -94,16 +94,15 @@ async def write_in_batch(connection: BatchConnection, jobs: Iterable[Job]) -> No
         await connection.execute_many(_INSERT, rows)
 
 
-async def record_purge(session: AsyncSession, job: Job, *, now: float) -> None:
-    """Add what an export took that was active when it was purged; drop the id of a project that has no other."""
-    if not job.status.is_final:
-        await session.execute(text(_INSERT), _to_row(job, now))
-    if job.project_id is None:
-        return
-    project = {"user_id": job.user_id, "project_id": job.project_id}
-    if (await session.execute(_HAS_PROJECT, project)).first() is None:
-        for statement in _FORGET_PROJECT:
-            await session.execute(text(statement), project)
+async def record_purge(session: AsyncSession, jobs: Sequence[Job], *, now: float) -> None:
+    """Add what exports took that were active when they were purged; drop the ids of projects that have no other."""
+    if rows := _sum_by_key(_to_row(job, now) for job in jobs if not job.status.is_final):
+        await session.execute(text(_INSERT), rows)
+    for user_id, project_id in sorted({(job.user_id, job.project_id) for job in jobs if job.project_id}):
+        project = {"user_id": user_id, "project_id": project_id}
+        if (await session.execute(_HAS_PROJECT, project)).first() is None:
+            for statement in _FORGET_PROJECT:
+                await session.execute(text(statement), project)
 
 
 async def forget_user(session: AsyncSession, user_id: str) -> None:
@@ -113,12 +112,16 @@ async def forget_user(session: AsyncSession, user_id: str) -> None:
 
 
 def _to_rows(jobs: Iterable[Job]) -> list[dict[str, object]]:
-    """Return what the jobs that have just ended add: one row for each key, in the order of keys.
+    """Return what the jobs that have just ended add."""
+    return _sum_by_key(_to_row(job, job.completed_at or 0.0) for job in jobs if job.has_just_ended)
+
+
+def _sum_by_key(rows: Iterable[dict[str, object]]) -> list[dict[str, object]]:
+    """Return one row for each key, in the order of keys.
 
     The same order in every transaction, so that two of them never wait for each other's rows in a cycle.
     """
-    rows = sorted((_to_row(job, job.completed_at or 0.0) for job in jobs if job.has_just_ended), key=_key_of)
-    return [_sum_rows(list(group)) for _, group in groupby(rows, key=_key_of)]
+    return [_sum_rows(list(group)) for _, group in groupby(sorted(rows, key=_key_of), key=_key_of)]
 
 
 def _to_row(job: Job, ended_at: float) -> dict[str, object]:

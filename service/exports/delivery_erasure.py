@@ -3,10 +3,12 @@
 These functions take a session and never commit.
 """
 
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, case, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Row, and_, case, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.jobs.erasures import ErasedData, Erasure, to_erased_data
@@ -17,20 +19,29 @@ from service.jobs.serializers import Export, format_timestamp
 from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS, DeliveryState, WebhookEvent
 from service.webhooks.outbox import INSERT_DELIVERY
 
+IDS_AT_ONCE: Final = 1_000
+"""Databases limit the values of a statement."""
 _insert: Final = text(INSERT_DELIVERY)
 
 
-async def blank_deliveries(session: AsyncSession, user_id: str, job_id: str, *, now: float) -> None:
-    """Remove the bodies of an export's deliveries and of the responses; what was not sent never will be.
+async def blank_deliveries(
+    session: AsyncSession, user_id: str, job_ids: Sequence[str], *, now: float
+) -> None:
+    """Remove the bodies of the deliveries of exports and of the responses; what was not sent never will be.
 
     The lease of a request in flight stays, so that `export.erased` comes after it.
     """
-    is_of_export = and_(
-        DELIVERIES.c.endpoint_id.in_(select(ENDPOINTS.c.endpoint_id).where(_gets_events(user_id, job_id))),
-        DELIVERIES.c.job_id == job_id,
+    is_of_exports = and_(
+        DELIVERIES.c.endpoint_id.in_(select(ENDPOINTS.c.endpoint_id).where(_gets_events(user_id, job_ids))),
+        DELIVERIES.c.job_id.in_(job_ids),
     )
-    query = select(DELIVERIES.c.delivery_id).where(is_of_export).order_by(DELIVERIES.c.delivery_id)
+    query = select(DELIVERIES.c.delivery_id).where(is_of_exports).order_by(DELIVERIES.c.delivery_id)
     ids = list((await session.execute(query.with_for_update())).scalars())
+    for start in range(0, len(ids), IDS_AT_ONCE):
+        await _blank(session, ids[start : start + IDS_AT_ONCE], now)
+
+
+async def _blank(session: AsyncSession, ids: Sequence[str], now: float) -> None:
     is_pending = DELIVERIES.c.state == DeliveryState.PENDING.value
     values = {
         "payload": "",
@@ -45,57 +56,74 @@ async def blank_deliveries(session: AsyncSession, user_id: str, job_id: str, *, 
     await session.execute(responses.values(excerpt=None))
 
 
-async def write_erased(session: AsyncSession, job: Job, erasure: Erasure) -> int:
-    """Write an `export.erased` for each endpoint that wants it; return how many.
+async def write_erased(session: AsyncSession, jobs: Sequence[Job], erased: Sequence[Erasure]) -> None:
+    """Write an `export.erased` for each export of one user and each endpoint that wants it.
 
-    `job` is the export as it was, by which the filters of endpoints go.
+    `jobs` are the exports as they were, by which the filters of endpoints go.
     """
-    event = (WebhookEvent.ERASED, erasure.sequence, to_erased_data(erasure))
-    return await _write_event(session, job, *event, now=erasure.erased_at)
+    events = [
+        _Event(job, WebhookEvent.ERASED, erasure.sequence, to_erased_data(erasure), erasure.erased_at)
+        for job, erasure in zip(jobs, erased, strict=True)
+    ]
+    await _write_events(session, events)
 
 
 async def write_expired(session: AsyncSession, job: Job, data: Export, *, now: float) -> int:
     """Write an `export.expired` for each endpoint that wants it; return how many."""
-    return await _write_event(session, job, WebhookEvent.EXPIRED, job.sequence, data, now=now)
+    return await _write_events(session, [_Event(job, WebhookEvent.EXPIRED, job.sequence, data, now)])
 
 
-async def _write_event(
-    session: AsyncSession,
-    job: Job,
-    event_type: WebhookEvent,
-    sequence: int,
-    data: ErasedData | Export,
-    *,
-    now: float,
-) -> int:
-    query = select(ENDPOINTS.c.endpoint_id, ENDPOINTS.c.events, ENDPOINTS.c.export_filter)
-    is_enabled = and_(ENDPOINTS.c.enabled, _gets_events(job.user_id, job.job_id))
-    rows = (await session.execute(query.where(is_enabled))).all()
-    event = {"type": event_type, "timestamp": format_timestamp(now), "data": data}
-    payload = msgspec.json.encode(event).decode()
-    deliveries = [
-        {
-            "delivery_id": new_id(now),
+@dataclass(frozen=True)
+class _Event:
+    """An event of an export that is not a change of its state."""
+
+    job: Job
+    type: WebhookEvent
+    sequence: int
+    data: ErasedData | Export
+    at: float
+
+    def is_wanted(self, endpoint: Row[*tuple[Any, ...]]) -> bool:
+        """Tell whether an endpoint gets this event."""
+        if endpoint.job_id not in (None, self.job.job_id) or self.type not in endpoint.events.split(","):
+            return False
+        return endpoint.export_filter is None or decode_filter(endpoint.export_filter).matches(self.job)
+
+    def to_delivery(self, payload: str, endpoint_id: str) -> dict[str, object]:
+        """Return the values of a delivery."""
+        return {
+            "delivery_id": new_id(self.at),
             "endpoint_id": endpoint_id,
-            "user_id": job.user_id,
-            "job_id": job.job_id,
-            "sequence": sequence,
-            "type": event_type.value,
+            "user_id": self.job.user_id,
+            "job_id": self.job.job_id,
+            "sequence": self.sequence,
+            "type": self.type.value,
             "payload": payload,
             "traceparent": None,
             "request_id": None,
-            "now": now,
+            "now": self.at,
         }
-        for endpoint_id, events, export_filter in rows
-        if event_type in events.split(",")
-        and (export_filter is None or decode_filter(export_filter).matches(job))
-    ]
+
+
+async def _write_events(session: AsyncSession, events: Sequence[_Event]) -> int:
+    """Write the events of one user's exports; return how many deliveries there are."""
+    if not events:
+        return 0
+    gets_events = _gets_events(events[0].job.user_id, [event.job.job_id for event in events])
+    columns = (ENDPOINTS.c.endpoint_id, ENDPOINTS.c.job_id, ENDPOINTS.c.events, ENDPOINTS.c.export_filter)
+    endpoints = (await session.execute(select(*columns).where(ENDPOINTS.c.enabled, gets_events))).all()
+    deliveries = []
+    for event in events:
+        body = {"type": event.type, "timestamp": format_timestamp(event.at), "data": event.data}
+        payload = msgspec.json.encode(body).decode()
+        wanted = [endpoint.endpoint_id for endpoint in endpoints if event.is_wanted(endpoint)]
+        deliveries += [event.to_delivery(payload, endpoint_id) for endpoint_id in wanted]
     if deliveries:
         await session.execute(_insert, deliveries)
     return len(deliveries)
 
 
-def _gets_events(user_id: str, job_id: str) -> ColumnElement[bool]:
-    """Match the endpoints of a user's exports, and those of this one alone."""
+def _gets_events(user_id: str, job_ids: Sequence[str]) -> ColumnElement[bool]:
+    """Match the endpoints of a user's exports, and those of these alone."""
     is_of_user = and_(ENDPOINTS.c.user_id == user_id, ENDPOINTS.c.job_id.is_(None))
-    return or_(is_of_user, ENDPOINTS.c.job_id == job_id)
+    return or_(is_of_user, ENDPOINTS.c.job_id.in_(job_ids))

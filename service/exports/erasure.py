@@ -7,7 +7,7 @@ run uploads have expired. What fails is tried again, by any replica, until it su
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -93,10 +93,8 @@ class Eraser:
 
     async def purge_all(self, user_id: str, job_ids: Sequence[str]) -> None:
         """Erase some exports, those of them that still exist, in one transaction."""
-        now = self._clock.wall()
         async with self._database.transaction() as session:
-            rows = [await _erase_rows(session, user_id, job_id, now=now) for job_id in job_ids]
-        erased = [erasure for erasure in rows if erasure is not None]
+            erased = await _erase_rows(session, user_id, job_ids, now=self._clock.wall())
         for erasure in erased:
             self._listeners.publish(erasure)
         self._listeners.wake_deliveries()
@@ -121,14 +119,18 @@ class Eraser:
         swept = await self._delete_all_files(due)
         settled = [erasure for erasure in due if erasure.sweeps == 1]
         is_reclaimed = not settled or await self._reclaim(settled)
-        for erasure, succeeded in zip(due, swept, strict=True):
-            await self._record(erasure, succeeded=succeeded and (is_reclaimed or erasure.sweeps != 1))
+        await self._record(
+            {
+                erasure: succeeded and (is_reclaimed or erasure.sweeps != 1)
+                for erasure, succeeded in zip(due, swept, strict=True)
+            }
+        )
         return len(due)
 
     async def _sweep_now(self, erased: Sequence[Erasure]) -> None:
         """Do the first sweep of erasures that were just committed."""
-        for erasure, succeeded in zip(erased, await self._delete_all_files(erased), strict=True):
-            await self._record(erasure, succeeded=succeeded)
+        swept = await self._delete_all_files(erased)
+        await self._record(dict(zip(erased, swept, strict=True)))
 
     async def _delete_all_files(self, erased: Sequence[Erasure]) -> list[bool]:
         slots = asyncio.Semaphore(SWEEPS_AT_ONCE)
@@ -143,10 +145,14 @@ class Eraser:
         """Delete the rows of an export; None if that was done before."""
         async with self._database.transaction() as session:
             now = self._clock.wall()
-            erasure = await _erase_rows(session, user_id, job_id, now=now)
-            if erasure is None and await erasures.find(session, user_id, job_id, now=now) is None:
+            await transitions.lock_user(session, user_id)
+            known = await queries.get(session, user_id, job_id)
+            if known is not None:
+                (erasure,) = await _erase_rows(session, user_id, [known.job_id], now=now)
+                return erasure
+            if await erasures.find(session, user_id, job_id, now=now) is None:
                 raise NotFound("The export does not exist.")
-        return erasure
+        return None
 
     async def _delete_files(self, erasure: Erasure) -> bool:
         """Stop the run and delete the files that are there; False if the storage did not allow it."""
@@ -177,51 +183,52 @@ class Eraser:
             for erasure in settled:
                 async with self._database.transaction() as session:
                     await delivery_erasure.blank_deliveries(
-                        session, erasure.user_id, erasure.job_id, now=self._clock.wall()
+                        session, erasure.user_id, [erasure.job_id], now=self._clock.wall()
                     )
             return await self._database.reclaim(TABLES)
         except DATABASE_ERRORS as error:
             logger.warning("deleted rows can't be removed from the files yet: %s", type(error).__name__)
             return False
 
-    async def _record(self, erasure: Erasure, *, succeeded: bool) -> None:
-        """Store when the next sweep is due."""
+    async def _record(self, results: Mapping[Erasure, bool]) -> None:
+        """Store which sweeps have succeeded, and when the next ones are due."""
         now = self._clock.wall()
-        ages = (self._settled_seconds, LAST_SWEEP_SECONDS)
+        swept = {
+            erasure: self._find_next(erasure, now) for erasure, succeeded in results.items() if succeeded
+        }
         async with self._database.transaction() as session:
-            if not succeeded:
-                await erasures.postpone(session, erasure, next_at=now + RETRY_SECONDS)
-                return
-            is_last = erasure.sweeps >= len(ages)
-            next_at = None if is_last else max(now, erasure.erased_at + ages[erasure.sweeps])
-            await erasures.record_sweep(session, erasure, next_at=next_at)
+            await erasures.record_sweeps(session, swept)
+            await erasures.postpone(session, results.keys() - swept.keys(), next_at=now + RETRY_SECONDS)
+
+    def _find_next(self, erasure: Erasure, now: float) -> float | None:
+        """Return when the sweep after the present one is due; None after the last."""
+        ages = (self._settled_seconds, LAST_SWEEP_SECONDS)
+        return max(now, erasure.erased_at + ages[erasure.sweeps]) if erasure.sweeps < len(ages) else None
 
 
-async def _erase_rows(session: AsyncSession, user_id: str, job_id: str, *, now: float) -> Erasure | None:
-    """Delete the rows of an export and write `export.erased`; None if there is no such export."""
-    forgotten = await forget_export(session, user_id, job_id, now=now)
-    if forgotten is None:
-        return None
-    job, erasure = forgotten
-    await delivery_erasure.blank_deliveries(session, user_id, job.job_id, now=now)
-    await delivery_erasure.write_erased(session, job, erasure)
-    return erasure
+async def _erase_rows(
+    session: AsyncSession, user_id: str, job_ids: Sequence[str], *, now: float
+) -> list[Erasure]:
+    """Delete the rows of exports and write `export.erased`; return what is left to delete of those that exist."""
+    jobs, erased = await forget_exports(session, user_id, job_ids, now=now)
+    ids = [job.job_id for job in jobs]
+    await delivery_erasure.blank_deliveries(session, user_id, ids, now=now)
+    await delivery_erasure.write_erased(session, jobs, erased)
+    return erased
 
 
-async def forget_export(
-    session: AsyncSession, user_id: str, job_id: str, *, now: float
-) -> tuple[Job, Erasure] | None:
-    """Delete the rows of a user's export and store what is left to delete; None if there is no such export."""
+async def forget_exports(
+    session: AsyncSession, user_id: str, job_ids: Sequence[str], *, now: float
+) -> tuple[list[Job], list[Erasure]]:
+    """Delete the rows of those of a user's exports that exist, and store what is left to delete of each."""
     await transitions.lock_user(session, user_id)
-    known = await queries.get(session, user_id, job_id)
-    job = await erasures.purge(session, user_id, known.job_id) if known is not None else None
-    if job is None:
-        return None
-    await usage.record_purge(session, job, now=now)
-    owns_output_key = erasures.has_output_key(job, now) or not await queries.find_key_holders(
-        session, user_id, [job.output_key], now=now
-    )
-    return job, await erasures.record(session, job, owns_output_key=owns_output_key, now=now)
+    jobs = await erasures.purge(session, user_id, job_ids)
+    await usage.record_purge(session, jobs, now=now)
+    owned_keys = {job.output_key for job in jobs if erasures.has_output_key(job, now)}
+    other_keys = {job.output_key for job in jobs} - owned_keys
+    holders = await queries.find_key_holders(session, user_id, list(other_keys), now=now)
+    owned_keys |= other_keys - holders.keys()
+    return jobs, await erasures.record(session, jobs, owned_keys=owned_keys, now=now)
 
 
 def log_fields(erasure: Erasure) -> dict[str, object]:

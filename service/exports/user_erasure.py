@@ -15,13 +15,14 @@ from infra.database.base import Database
 from infra.storage import Storage
 from service.costs import usage
 from service.exports import delivery_erasure
-from service.exports.erasure import TABLES, forget_export
+from service.exports.erasure import TABLES, forget_exports
 from service.jobs import erasures, uploads
 from service.jobs.erasures import ERASURES
 from service.jobs.models import EVENTS, JOBS
 from service.webhooks.models import ATTEMPTS, DELIVERIES
 
 BATCH_ROWS: Final = 200
+EXPORTS_AT_ONCE: Final = 20
 _KEPT: Final = frozenset({JOBS.name, ERASURES.name})
 """Deleted one export at a time; stubs are kept until what comes late is swept, and for thirty days."""
 
@@ -72,11 +73,12 @@ class UserEraser:
         async with self._database.reading() as session:
             query = select(JOBS.c.job_id).where(JOBS.c.user_id == user_id).limit(BATCH_ROWS)
             job_ids = list((await session.execute(query)).scalars())
-        for job_id in job_ids:
+        for start in range(0, len(job_ids), EXPORTS_AT_ONCE):
+            chunk = job_ids[start : start + EXPORTS_AT_ONCE]
             async with self._database.transaction() as session:
                 now = self._clock()
-                await forget_export(session, user_id, job_id, now=now)
-                await delivery_erasure.blank_deliveries(session, user_id, job_id, now=now)
+                await forget_exports(session, user_id, chunk, now=now)
+                await delivery_erasure.blank_deliveries(session, user_id, chunk, now=now)
         return len(job_ids)
 
     async def _forget_uploads(self, user_id: str) -> None:

@@ -5,21 +5,20 @@ storage. So a service that is killed goes on with it, and no callback or replica
 functions take a session and never commit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, TypedDict
 
 import msgspec
-from sqlalchemy import ColumnElement, Index, Table, delete, insert, select, text, update
+from sqlalchemy import Index, Table, bindparam, delete, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel
 
 from infra.database.base import CHANGE_LOG
-from service.jobs import transition_sql as sql
 from service.jobs.batches.completion import note_purged
 from service.jobs.columns import IntFromZero, PrimaryKey, table_columns
 from service.jobs.idempotency import IDEMPOTENCY_KEYS
 from service.jobs.metadata import delete_entries
-from service.jobs.models import EVENTS, Job, Status
+from service.jobs.models import EVENTS, JOBS, Job, Status
 from service.jobs.serializers import format_timestamp
 from service.jobs.transitions import to_job
 
@@ -28,7 +27,6 @@ STUB_SECONDS: Final = 30 * 86_400.0
 FIRST_SWEEP_SECONDS: Final = 10.0
 """How long the request that erases may take to delete the files; then the loop does it."""
 
-_PURGE = text(sql.PURGE)
 _IS_DUE = text("next_at IS NOT NULL")
 _HAS_EXPORT_ID = text("export_id IS NOT NULL")
 _HAS_OUTPUT_KEY = text("output_key IS NOT NULL")
@@ -85,6 +83,12 @@ ERASURES: Final = Table(
 )
 
 
+_UPDATE_SAME: Final = update(ERASURES).where(
+    ERASURES.c.job_id == bindparam("same_job_id"), ERASURES.c.sweeps == bindparam("same_sweeps")
+)
+"""Changes the row unless another replica has done this sweep."""
+
+
 class ErasedData(TypedDict):
     """Which export was erased, and when."""
 
@@ -97,43 +101,70 @@ def to_erased_data(erasure: Erasure) -> ErasedData:
     return {"job_id": erasure.job_id, "erased_at": format_timestamp(erasure.erased_at)}
 
 
-async def purge(session: AsyncSession, user_id: str, job_id: str) -> Job | None:
-    """Delete a job in any state with its timeline and keys; return the row as it was, None if there is none."""
-    values = {"job_id": job_id, "user_id": user_id}
-    row = (await session.execute(_PURGE, values)).mappings().one_or_none()
-    if row is None:
-        return None
-    await session.execute(delete(EVENTS).where(EVENTS.c.job_id == job_id))
-    is_key = (IDEMPOTENCY_KEYS.c.user_id == user_id, IDEMPOTENCY_KEYS.c.job_id == job_id)
+async def purge(session: AsyncSession, user_id: str, job_ids: Sequence[str]) -> list[Job]:
+    """Delete those jobs of a user that exist, in any state, with their timelines and keys; return them as they were.
+
+    Rows are locked in the order of their ids, so that two transactions never wait for each other.
+    """
+    is_named = (JOBS.c.user_id == user_id, JOBS.c.job_id.in_(job_ids))
+    locked = select(JOBS.c.job_id).where(*is_named).order_by(JOBS.c.job_id).with_for_update()
+    ids = list((await session.execute(locked)).scalars())
+    if not ids:
+        return []
+    rows = (await session.execute(delete(JOBS).where(JOBS.c.job_id.in_(ids)).returning(JOBS))).mappings()
+    jobs = sorted(map(to_job, rows), key=lambda job: job.job_id)
+    await session.execute(delete(EVENTS).where(EVENTS.c.job_id.in_(ids)))
+    is_key = (IDEMPOTENCY_KEYS.c.user_id == user_id, IDEMPOTENCY_KEYS.c.job_id.in_(ids))
     await session.execute(delete(IDEMPOTENCY_KEYS).where(*is_key))
-    job = to_job(row)
-    await delete_entries(session, user_id, job_id, job.metadata)
-    note_purged(session, job)
-    session.info.setdefault(CHANGE_LOG, []).append((job_id, user_id))
-    return job
+    await delete_entries(session, jobs)
+    for job in jobs:
+        note_purged(session, job)
+        session.info.setdefault(CHANGE_LOG, []).append((job.job_id, user_id))
+    return jobs
 
 
-async def record(session: AsyncSession, job: Job, *, owns_output_key: bool, now: float) -> Erasure:
-    """Store that the files of a purged job must be deleted."""
-    erasure = Erasure(
-        job_id=job.job_id,
-        user_id=job.user_id,
+async def record(
+    session: AsyncSession, jobs: Sequence[Job], *, owned_keys: Collection[str], now: float
+) -> list[Erasure]:
+    """Store that the files of purged jobs must be deleted; those at output keys only if they are among these."""
+    erased = [_build_erasure(job, owned_keys, now) for job in jobs]
+    if erased:
+        await session.execute(insert(ERASURES), list(map(msgspec.structs.asdict, erased)))
+    return erased
+
+
+def _build_erasure(job: Job, owned_keys: Collection[str], now: float) -> Erasure:
+    return msgspec.structs.replace(
+        _build_file_erasure(job.job_id, job.user_id, now=now),
         export_id=job.export_id,
         sequence=job.sequence + 1,
         attempts=job.attempt,
         call_id=None if job.status.is_final else job.call_id,
-        output_key=job.output_key if owns_output_key else None,
+        output_key=job.output_key if job.output_key in owned_keys else None,
         is_moving=job.finalizer is not None,
-        erased_at=now,
-        next_at=now + FIRST_SWEEP_SECONDS,
     )
-    await session.execute(insert(ERASURES).values(msgspec.structs.asdict(erasure)))
-    return erasure
 
 
 async def record_object(session: AsyncSession, user_id: str, object_id: str, *, now: float) -> Erasure:
     """Store that an upload must be deleted, with what is sent to its folder later, or that a batch was erased."""
-    erasure = Erasure(
+    erasure = _build_file_erasure(object_id, user_id, now=now)
+    is_same = (ERASURES.c.job_id == object_id, ERASURES.c.user_id == user_id)
+    await session.execute(delete(ERASURES).where(*is_same))
+    await session.execute(insert(ERASURES).values(msgspec.structs.asdict(erasure)))
+    return erasure
+
+
+async def record_output(session: AsyncSession, job: Job, *, now: float) -> Erasure:
+    """Store that the file of an export must be deleted, while the export stays."""
+    erasure = _build_file_erasure(f"expired/{job.job_id}", job.user_id, now=now)
+    erasure = msgspec.structs.replace(erasure, sequence=job.sequence, output_key=job.output_key)
+    await session.execute(insert(ERASURES).values(msgspec.structs.asdict(erasure)))
+    return erasure
+
+
+def _build_file_erasure(object_id: str, user_id: str, *, now: float) -> Erasure:
+    """Return an erasure of files that no run of an export writes."""
+    return Erasure(
         job_id=object_id,
         user_id=user_id,
         export_id=None,
@@ -145,29 +176,6 @@ async def record_object(session: AsyncSession, user_id: str, object_id: str, *, 
         erased_at=now,
         next_at=now + FIRST_SWEEP_SECONDS,
     )
-    await session.execute(
-        delete(ERASURES).where(ERASURES.c.job_id == object_id, ERASURES.c.user_id == user_id)
-    )
-    await session.execute(insert(ERASURES).values(msgspec.structs.asdict(erasure)))
-    return erasure
-
-
-async def record_output(session: AsyncSession, job: Job, *, now: float) -> Erasure:
-    """Store that the file of an export must be deleted, while the export stays."""
-    erasure = Erasure(
-        job_id=f"expired/{job.job_id}",
-        user_id=job.user_id,
-        export_id=None,
-        sequence=job.sequence,
-        attempts=0,
-        call_id=None,
-        output_key=job.output_key,
-        is_moving=False,
-        erased_at=now,
-        next_at=now + FIRST_SWEEP_SECONDS,
-    )
-    await session.execute(insert(ERASURES).values(msgspec.structs.asdict(erasure)))
-    return erasure
 
 
 def has_output_key(job: Job, now: float) -> bool:
@@ -210,26 +218,31 @@ async def lease_due(session: AsyncSession, *, limit: int, lease_seconds: float, 
     return [_to_erasure(row) for row in rows.mappings()]
 
 
-async def record_sweep(session: AsyncSession, erasure: Erasure, *, next_at: float | None) -> None:
-    """Store that a sweep has deleted all files that were there, and when the next one is due."""
-    has_more = erasure.is_moving and erasure.sweeps == 0
-    values = {
-        "sweeps": erasure.sweeps + 1,
-        "next_at": next_at,
-        "call_id": None,
-        "output_key": erasure.output_key if has_more else None,
-    }
-    await session.execute(update(ERASURES).where(*_is_same(erasure)).values(values))
+async def record_sweeps(session: AsyncSession, swept: Mapping[Erasure, float | None]) -> None:
+    """Store that sweeps have deleted all files that were there, and when the next ones are due."""
+    rows = [
+        {
+            **_key_of(erasure),
+            "sweeps": erasure.sweeps + 1,
+            "next_at": next_at,
+            "call_id": None,
+            "output_key": erasure.output_key if erasure.is_moving and erasure.sweeps == 0 else None,
+        }
+        for erasure, next_at in swept.items()
+    ]
+    if rows:
+        names = ("sweeps", "next_at", "call_id", "output_key")
+        await session.execute(_UPDATE_SAME.values({name: bindparam(name) for name in names}), rows)
 
 
-async def postpone(session: AsyncSession, erasure: Erasure, *, next_at: float) -> None:
-    """Try a sweep that failed again at this time."""
-    await session.execute(update(ERASURES).where(*_is_same(erasure)).values(next_at=next_at))
+async def postpone(session: AsyncSession, failed: Collection[Erasure], *, next_at: float) -> None:
+    """Try sweeps that failed again at this time."""
+    if failed:
+        await session.execute(_UPDATE_SAME.values(next_at=next_at), list(map(_key_of, failed)))
 
 
-def _is_same(erasure: Erasure) -> tuple[ColumnElement[bool], ...]:
-    """Match the row unless another replica has done this sweep."""
-    return ERASURES.c.job_id == erasure.job_id, ERASURES.c.sweeps == erasure.sweeps
+def _key_of(erasure: Erasure) -> dict[str, Any]:
+    return {"same_job_id": erasure.job_id, "same_sweeps": erasure.sweeps}
 
 
 def _to_erasure(row: Mapping[Any, Any]) -> Erasure:

@@ -73,9 +73,9 @@ async def insert_entries(session: AsyncSession, jobs: Sequence[Job]) -> None:
         await session.execute(insert(ENTRIES), rows)
 
 
-async def delete_entries(session: AsyncSession, user_id: str, job_id: str, column: str | None) -> None:
-    """Remove the metadata of a job from the index."""
-    if rows := _to_rows(user_id, job_id, column):
+async def delete_entries(session: AsyncSession, jobs: Sequence[Job]) -> None:
+    """Remove the metadata of jobs from the index."""
+    if rows := [row for job in jobs for row in _to_rows(job.user_id, job.job_id, job.metadata)]:
         key = tuple_(*ENTRIES.primary_key.columns)
         await session.execute(delete(ENTRIES).where(key.in_([tuple(row.values()) for row in rows])))
 

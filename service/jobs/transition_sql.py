@@ -110,8 +110,6 @@ FINALIZE = f"""{_NUMBERED}, status = 'processing', phase = 'finalizing', message
     started_at = coalesce(started_at, :now), lease_until = :lease_until, finalizer = :finalizer,
     output_size = :size, output_checksum = :checksum"""
 
-PURGE = f"DELETE FROM export_jobs WHERE {OF_USER} RETURNING {COLUMNS}"  # noqa: S608
-
 
 def update(changes: str, *guards: str) -> str:
     """Return the statement that changes the job if it meets every guard, and returns its row."""

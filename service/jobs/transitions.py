@@ -85,7 +85,7 @@ async def edit(session: AsyncSession, job: Job, values: Mapping[str, object], *,
     """
     edited = await annotate(session, match_job(job.job_id, job.user_id), {**values, "edited_at": now})
     if edited is not None and edited.metadata != job.metadata:
-        await delete_entries(session, job.user_id, job.job_id, job.metadata)
+        await delete_entries(session, [job])
         await insert_entries(session, [edited])
     return edited
 

@@ -11,7 +11,7 @@ from sqlalchemy import insert, select
 
 from callbacks.envelope import EventType
 from infra.database.base import Database
-from service.exports.erasure import forget_export
+from service.exports.erasure import forget_exports
 from service.ingest.batch_writer import BatchWriter
 from service.jobs import queries, transitions
 from service.jobs.batches.models import BATCHES
@@ -90,7 +90,7 @@ async def cancel(replica: Replica, job: Job) -> object:
 
 async def purge(replica: Replica, job: Job) -> object:
     async with replica.database.transaction() as session:
-        return await forget_export(session, USER, job.job_id, now=NOW)
+        return await forget_exports(session, USER, [job.job_id], now=NOW)
 
 
 async def expire(replica: Replica, job: Job) -> object:

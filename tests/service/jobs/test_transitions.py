@@ -158,8 +158,8 @@ EVENTS: dict[str, Event] = {
     "retry_by_another": service(
         lambda session, job: transitions.retry(session, "eve", job.job_id, attempts=3, now=NOW)
     ),
-    "purge": service(lambda session, job: erasures.purge(session, "ada", job.job_id)),
-    "purge_by_another": service(lambda session, job: erasures.purge(session, "eve", job.job_id)),
+    "purge": service(lambda session, job: erasures.purge(session, "ada", [job.job_id])),
+    "purge_by_another": service(lambda session, job: erasures.purge(session, "eve", [job.job_id])),
     "acknowledge": service(
         lambda session, job: acknowledgements.acknowledge(session, "ada", [job.job_id], now=NOW)
     ),
