@@ -176,12 +176,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def new_gpu_seconds(self) -> float:
-        """The GPU time since the job had ended before, if it had and was retried."""
+        """The GPU seconds of all runs since the job ended before; of all its runs if this is its first end."""
         return max(0.0, self.gpu_seconds - (self.counted_gpu_seconds or 0.0))
 
     @property
     def new_usd(self) -> float | None:
-        """What the job has cost since then; None if that is unknown."""
+        """What these runs have cost in US dollars; None if the price of a run of the job is unknown."""
         return None if self.cost_usd is None else max(0.0, self.cost_usd - self.counted_usd)
 
     @property

@@ -1,11 +1,12 @@
 """An export's GPU seconds contain each run of each attempt once, however the run ended."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from callbacks.envelope import EventType
 from infra.database.base import Database
@@ -16,6 +17,8 @@ from service.ingest.changes import change_from_result
 from service.jobs import finalize_leases, models, transitions
 from service.jobs.models import Job
 from service.jobs.retry_rule import Charge
+from service.metrics import export_log
+from service.metrics.exports import ExportMetrics
 from tests.service.dispatch.test_dispatcher import set_back, wait_for_state
 from tests.support import job_factory
 from tests.support.app_harness import AppHarness
@@ -50,6 +53,12 @@ async def report(
     return (await job_in(database)).gpu_seconds
 
 
+async def set_price(database: Database, **values: float) -> None:
+    """Set what a second of the present attempt costs, as its claim does."""
+    async with database.transaction() as session:
+        await session.execute(update(models.JOBS).values(usd_per_second=0.5, **values))
+
+
 async def test_the_seconds_of_all_runs_and_attempts_add_up(either: Database) -> None:
     tick, failed = EventType.PROGRESS, EventType.FAILED
     assert await report(either, tick, 1, 1, 3.0, run="1a") == 3
@@ -69,6 +78,39 @@ async def test_the_seconds_of_all_runs_and_attempts_add_up(either: Database) -> 
     async with either.transaction() as session:
         assert await transitions.retry(session, "ada", "job-1", attempts=3, now=NOW)
     assert await report(either, EventType.COMPLETED, 4, 1, 7.0) == 24
+
+
+async def test_after_a_retry_an_end_counts_all_runs_since_the_end_before(
+    either: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    await set_price(either, cost_usd=0.0)
+    await report(either, EventType.FAILED, 1, 1, 3.0, run="1a", transient=True)
+    await set_price(either)
+    await report(either, EventType.FAILED, 2, 1, 4.0, run="2a")
+    first = await job_in(either)
+    assert (first.status, first.new_gpu_seconds, first.new_usd) == ("error", 7.0, 3.5)
+    async with either.transaction() as session:
+        assert await transitions.retry(session, "ada", "job-1", attempts=3, now=NOW)
+    retried = await job_in(either)
+    assert (retried.new_gpu_seconds, retried.new_usd) == (0.0, 0.0)
+    await set_price(either)
+    await report(either, EventType.PROGRESS, 3, 1, 1.0, run="3a")
+    await report(either, EventType.FAILED, 3, 1, 2.0, run="3b", transient=True)
+    await set_price(either)
+    await report(either, EventType.FAILED, 4, 1, 5.0, run="4a")
+    last = await job_in(either)
+    assert (last.gpu_seconds, last.new_gpu_seconds, last.new_usd) == (15.0, 8.0, 4.0)
+    with caplog.at_level(logging.INFO, "framehook"):
+        export_log.log_end(last, {})
+    fields: Any = caplog.records[-1].__dict__["fields"]
+    assert (fields["gpu_seconds"], fields["cost_usd"]) == (8.0, 4.0)
+    metrics = ExportMetrics()
+    metrics.observe_end(last, {})
+    ((seconds,), (usd,)) = [
+        [sample.value for sample in metric.collect()[0].samples if sample.name.endswith("_total")]
+        for metric in (metrics.gpu_seconds, metrics.cost)
+    ]
+    assert (seconds, usd) == (8.0, 4.0)
 
 
 async def test_seconds_never_fall_and_are_not_counted_twice(either: Database) -> None:
