@@ -219,6 +219,7 @@ JOBS: Final = Table(
     Index("ix_export_jobs_output", "user_id", "output_key"),
     partial_index("ix_export_jobs_project", "user_id", "project_id", "job_id", where=_HAS_PROJECT),
     partial_index("ix_export_jobs_batch", "user_id", "batch_id", "job_id", where=_HAS_BATCH),
+    partial_index("ix_export_jobs_batch_totals", "batch_id", "status", where=_HAS_BATCH),
     partial_index("ix_export_jobs_batch_active", "batch_id", where=_IS_ACTIVE_IN_BATCH),
     partial_index("ux_export_jobs_export_id", "user_id", "export_id", where=_HAS_EXPORT_ID, unique=True),
     partial_index("ix_export_jobs_edited", "user_id", "edited_at", where=_WAS_EDITED),

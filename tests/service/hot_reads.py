@@ -8,13 +8,22 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.envelope import Phase
-from service.jobs import acknowledgements, leases, queries, statistics
+from infra.database.base import dialect_of
+from service.costs.days import day_of
+from service.costs.usage_report import GroupBy, Period, read_groups, read_total
+from service.forecast.store import list_rates
+from service.jobs import acknowledgements, leases, queries, statistics, uploads
+from service.jobs.batches import queries as batch_queries
+from service.jobs.batches.totals import read_totals
 from service.jobs.filters import ExportFilter
 from service.jobs.models import Status
+from service.jobs.queue.head import read_head
 
 Read = Callable[[AsyncSession], Awaitable[Any]]
 NOW = time.time()
 USER = "user-3"
+BATCH = f"{USER}-batch-20"
+MONTH = Period(day_of(NOW) - 29, day_of(NOW), USER)
 
 WATCHED = [
     leases.WatchedJob(
@@ -56,6 +65,18 @@ HOT_READS: dict[str, Read] = {
     "active page by metadata": lambda session: queries.list_page(
         session, USER, replace(IN_ORDER, statuses=frozenset({Status.PENDING})), before="b", limit=50
     ),
+    "page of a batch": lambda session: queries.list_page(
+        session, USER, ExportFilter(batch_id=BATCH), before="b", limit=50
+    ),
+    "page of batches": lambda session: batch_queries.list_batches(session, USER, before=None, limit=20),
+    "totals of batches": lambda session: read_totals(
+        batch_queries.fetch_in(session), dialect_of(session), [BATCH]
+    ),
+    "head of the queue": lambda session: read_head(session, priority_seconds=600, now=NOW),
+    "rates of forecasts": lambda session: list_rates(session, after=NOW),
+    "facts of uploads": lambda session: uploads.find_facts(session, USER, ["uploads/1/match.mp4"]),
+    "usage of a month": lambda session: read_groups(session, MONTH, GroupBy.PROJECT),
+    "usage in total": lambda session: read_total(session, MONTH),
     "page of a time": lambda session: queries.list_page(
         session, USER, ExportFilter(created_after=NOW, created_before=NOW + 1), before=None, limit=50
     ),

@@ -18,7 +18,7 @@ Fetch = Callable[[str, Mapping[str, object]], Awaitable[Sequence[Row]]]
 _TOTALS: Final = """
 SELECT batch_id, status, count(*) AS exports, sum(progress) AS progress,
     CASE WHEN count(cost_usd) = count(*) THEN sum(cost_usd) END AS cost_usd
-FROM export_jobs WHERE batch_id IN (SELECT value FROM {batches}) GROUP BY batch_id, status
+FROM export_jobs WHERE batch_id IN (SELECT value FROM {batches}) AND batch_id IS NOT NULL GROUP BY batch_id, status
 """
 
 

@@ -27,11 +27,24 @@ _JOBS = """
 INSERT INTO export_jobs (job_id, user_id, project_id, type, config, input_key, output_key, status, phase, progress,
     metadata, message, output_size, output_checksum, output_duration, output_width, output_height, attempt,
     attempt_limit, run, step, sequence, transition_sequence, runner, call_id, not_before, heartbeat_at, spawned_at,
-    created_at, started_at, completed_at, acknowledged_at, gpu_seconds)
+    created_at, started_at, completed_at, acknowledged_at, gpu_seconds, batch_id)
 SELECT {id}, {user}, 'project-' || (n % 7), 'framing', {config}, 'uploads/match.mp4', 'exports/' || {id} || '.mp4',
     'complete', 'done', 100, CASE WHEN n % 7 = 3 THEN '{{"league":"cup"}}' END, 'Finished',
     1048576, 'sha256:' || {id}, 12.5, 1280, 720, 1, 3, '', 9, 12, 12, 'modal', 'fc-' || n, 0,
-    {at}, {at}, {at}, {at}, {at}, CASE WHEN n <= {seen} THEN {at} END, 12.5 FROM {numbers}
+    {at}, {at}, {at}, {at}, {at}, CASE WHEN n <= {seen} THEN {at} END, 12.5,
+    {user} || '-batch-' || (n / {batch_span}) FROM {numbers}
+"""
+_BATCHES = """
+INSERT INTO export_batches (batch_id, user_id, exports, created_at, completed_at)
+SELECT batch_id, user_id, count(*), min(created_at), max(completed_at) FROM export_jobs
+WHERE batch_id IS NOT NULL GROUP BY batch_id, user_id
+"""
+_USAGE = """
+INSERT INTO usage_days (day, user_id, project_id, type, exports, output_seconds, gpu_seconds, cost_usd,
+    unpriced_gpu_seconds)
+SELECT CAST(completed_at / 86400 AS integer), user_id, project_id, type, count(*), sum(output_duration),
+    sum(gpu_seconds), 0, 0
+FROM export_jobs WHERE status = 'complete' GROUP BY CAST(completed_at / 86400 AS integer), user_id, project_id, type
 """
 _METADATA = """
 INSERT INTO job_metadata (user_id, entry, job_id) SELECT {user}, '{entry}', {id} FROM {numbers} WHERE n % 7 = 3
@@ -80,6 +93,8 @@ _NUMBERS = """(
 _FILLED = (
     "export_jobs",
     "job_metadata",
+    "export_batches",
+    "usage_days",
     "export_events",
     "webhook_deliveries",
     "webhook_endpoints",
@@ -100,6 +115,7 @@ def statements(
         "padded": padded,
         "config": f"'{'x' * 300}'",
         "seen": finished - UNSEEN,
+        "batch_span": 100,
         "at": f"({now} - ({finished} - n) * {_STEP_SECONDS})",
         "now": now,
         "true": booleans[0],
@@ -114,6 +130,8 @@ def statements(
         _JOBS.format(**common, numbers=many),
         *events,
         _METADATA.format(**common, numbers=many),
+        _BATCHES,
+        _USAGE,
         _UNDER_WAY.format(**common, numbers=numbers.format(count=ACTIVE)),
         _ENDPOINTS.format(**common, numbers=many),
         _HEAVY_ENDPOINTS.format(**common, numbers=numbers.format(count=USERS)),

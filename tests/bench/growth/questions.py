@@ -9,12 +9,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.envelope import EventType, Phase, Report
 from infra.database.base import Database
+from service.costs.days import day_of
+from service.costs.usage_report import GroupBy, Period, read_groups
 from service.fanout.initial_states import InitialStatesReader
 from service.ingest import store
 from service.ingest.changes import Applied, Change
 from service.jobs import leases, queries
+from service.jobs.batches import queries as batch_queries
 from service.jobs.filters import ExportFilter
 from service.jobs.models import Status
+from service.jobs.queue.head import read_head
 from service.jobs.serializers import JobSerializer
 from service.webhooks import deliveries
 from service.webhooks.deliveries import FinishedAttempt
@@ -123,6 +127,15 @@ def read(ask: Callable[..., Awaitable[object]], *arguments: object, **options: o
     return question
 
 
+async def read_batch(session: AsyncSession) -> None:
+    """Read what a batch adds up to."""
+    batch = await batch_queries.get_batch(session, USER, BATCH)
+    assert batch is not None
+    await batch_queries.add_totals(session, [batch])
+
+
+BATCH = f"{USER}-batch-0"
+MONTH = Period(day_of(time.time()) - 29, day_of(time.time()), USER)
 IN_PROJECT = ExportFilter(project_id="project-3")
 OF_CUP = ExportFilter(metadata=(("league", "cup"),))
 OF_ANOTHER = ExportFilter(metadata=(("league", "other"),))
@@ -140,6 +153,9 @@ QUESTIONS: dict[str, tuple[Question, int]] = {
         read(queries.list_page, USER, OF_ANOTHER, before=None, limit=50),
         1,
     ),
+    "totals of a batch": (read(read_batch), 1),
+    "head of the queue": (read(read_head, priority_seconds=600, now=time.time()), 1),
+    "usage of a month": (read(read_groups, MONTH, GroupBy.DAY), 1),
     "unacknowledged": (read(queries.list_unacknowledged, "user-1"), 1),
     "quota of a user": (read(queries.count_active, USER), 1),
     f"claim of {PLACES}": (claim_jobs, 1),

@@ -107,7 +107,12 @@ async def test_after_a_retry_an_end_counts_all_runs_since_the_end_before(
     metrics = ExportMetrics()
     metrics.observe_end(last, {})
     ((seconds,), (usd,)) = [
-        [sample.value for sample in metric.collect()[0].samples if sample.name.endswith("_total")]
+        [
+            sample.value
+            for family in metric.collect()
+            for sample in family.samples
+            if sample.name.endswith("_total")
+        ]
         for metric in (metrics.gpu_seconds, metrics.cost)
     ]
     assert (seconds, usd) == (8.0, 4.0)
