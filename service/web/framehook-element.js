@@ -197,7 +197,8 @@ export class FramehookExportElement extends Base {
   }
 
   #apply(job) {
-    if (job.sequence <= this.#job?.sequence) return;
+    const newest = this.#job?.sequence;
+    if (job.sequence < newest || (job.sequence === newest && hasEnded(job))) return;
     this.#job = job;
     this.#problem = undefined;
     this.#render();

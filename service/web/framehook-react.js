@@ -168,7 +168,7 @@ class ExportStore extends Store {
   }
 
   apply(job) {
-    if (!(job.sequence <= this.state.job?.sequence)) this.set({ job, problem: undefined });
+    if (isNews(job, this.state.job)) this.set({ job, problem: undefined });
     return job;
   }
 
@@ -178,6 +178,11 @@ class ExportStore extends Store {
     this.apply(job);
     if (this.isOpen) this.open();
   }
+}
+
+// A new place in the queue has the same `sequence`.
+function isNews(job, held) {
+  return !(job.sequence <= held?.sequence) || (job.sequence === held.sequence && !hasEnded(job));
 }
 
 function restartWatches(client, job) {
@@ -224,7 +229,7 @@ class ListStore extends Store {
 
   merge(jobs) {
     for (const job of jobs) {
-      if (!(job.sequence <= this.#jobs.get(job.job_id)?.sequence)) this.#jobs.set(job.job_id, job);
+      if (isNews(job, this.#jobs.get(job.job_id))) this.#jobs.set(job.job_id, job);
     }
     const matching = [...this.#jobs.values()].filter((job) => this.isMatch(job));
     matching.sort((first, second) => (first.created_at < second.created_at ? 1 : -1));

@@ -37,8 +37,9 @@ export interface Client {
   /**
    * Watch one export, several, or those that match a filter (all without one), over one connection for all tabs.
    *
-   * Handlers see the `sequence` of an export rise, and always its end. A watch of ids is over when all have ended; a
-   * watch of a filter shows an export that it has shown once until its end, and is over when it is closed.
+   * Handlers see the `sequence` of an export rise, and always its end; a new place in the queue has the same `sequence`.
+   * A watch of ids is over when all have ended; a watch of a filter shows an export that it has shown once until its end,
+   * and is over when it is closed.
    */
   watch(target?: string | readonly string[] | WatchFilter, handlers?: WatchHandlers | ((job: Export) => void)): Watch;
 
@@ -91,7 +92,7 @@ export interface Export {
   metadata: Metadata;
   priority: "low" | "normal" | "high";
   not_before: string | null;
-  /** What the export waits for while it is pending, as of the last change of `sequence`; null afterwards. */
+  /** What the export waits for while it is pending; null afterwards. Watches see it change without a change of `sequence`. */
   queue?: Queue | null;
   attempt: number;
   /** The number of the last change; rises with each. */

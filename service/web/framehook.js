@@ -195,24 +195,16 @@ class Http {
 				return await call();
 			} catch (problem) {
 				if (failures + 1 >= tries || !statuses.includes(problem.status) || problem.retryAfter > 60) throw problem;
-				await this.sleep(problem.retryAfter * 1000 + this.jitter(failures), signal);
+				await new Promise((resolve) => {
+					const timer = setTimeout(resolve, problem.retryAfter * 1000 + this.jitter(failures));
+					signal?.addEventListener("abort", () => resolve(clearTimeout(timer)));
+				});
 			}
 		}
 	}
 
 	jitter(failures) {
 		return Math.random() * Math.min(1_000 * 2 ** failures, MAX_BACKOFF_MS);
-	}
-
-	sleep(milliseconds, signal) {
-		return new Promise((resolve, reject) => {
-			const timer = setTimeout(resolve, milliseconds);
-			const stop = () => {
-				clearTimeout(timer);
-				reject(signal.reason);
-			};
-			signal?.addEventListener("abort", stop, { once: true });
-		});
 	}
 }
 
@@ -409,9 +401,8 @@ class Tabs {
 	async lead(user) {
 		const name = `framehook ${this.base} ${user}`;
 		if (name !== this.name) this.leave();
-		if (this.leads) return false;
 		this.name = name;
-		this.leads = user === undefined || !globalThis.navigator?.locks;
+		this.leads ||= user === undefined || !globalThis.navigator?.locks;
 		if (this.leads) return false;
 		this.channel ??= new BroadcastChannel(name);
 		this.channel.onmessage = ({ data }) => this.onMessage(data);
@@ -562,12 +553,14 @@ class Feed {
 			const { job_id: id, export_id: chosenId } = received;
 			const held = this.jobs.get(id);
 			const isNew = !(held?.sequence >= received.sequence);
-			const job = isNew ? received : held;
+			// A new place has no sequence.
+			const isMoved = held?.sequence === received.sequence && JSON.stringify(held.queue) !== JSON.stringify(received.queue);
+			const job = isNew || isMoved ? received : held;
 			hasNews ||= isNew;
 			this.jobs.delete(id);
 			this.jobs.set(id, job);
 			if (isCurrent) this.confirmed.add(id).add(chosenId);
-			this.each((watch) => watch.offer(job));
+			this.each((watch) => watch.offer(job, isMoved));
 		}
 		for (const [id, job] of this.jobs) {
 			if (this.jobs.size > 1_000 && hasEnded(job)) this.jobs.delete(id);
@@ -636,9 +629,9 @@ class Watch {
 		this.onChange?.();
 	}
 
-	offer(job) {
+	offer(job, isMoved) {
 		const key = this.keyOf(job);
-		if (this.isClosed || key === undefined || job.sequence <= this.seen.get(job.job_id)) return;
+		if (this.isClosed || key === undefined || job.sequence <= this.seen.get(job.job_id) - isMoved) return;
 		this.seen.set(job.job_id, job.sequence);
 		this.pending[hasEnded(job) ? "delete" : "add"](key);
 		this.queue = this.queue?.filter((queued) => queued.job_id !== job.job_id || hasEnded(queued)).concat(job);
@@ -742,7 +735,7 @@ class Upload {
 	async resume() {
 		this.upload = this.memory("getItem");
 		try {
-			return this.upload ? await this.call("GET") : undefined;
+			return this.upload && (await this.call("GET"));
 		} catch (problem) {
 			if (problem.status !== 404) throw problem;
 			this.memory("removeItem");
@@ -791,9 +784,8 @@ class Upload {
 	report(number, bytes) {
 		this.sent.set(number, bytes);
 		const total = this.file.size;
-		let sum = 0;
-		for (const count of this.sent.values()) sum += count;
-		const loaded = (this.loaded = Math.min(Math.max(sum, this.loaded ?? 0), total));
+		const sum = [...this.sent.values()].reduce((part, count) => part + count);
+		const loaded = (this.loaded = Math.max(sum, this.loaded ?? 0));
 		this.onProgress?.({ loaded, total, fraction: loaded / total });
 	}
 

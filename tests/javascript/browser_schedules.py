@@ -209,14 +209,16 @@ class Playing:
     async def _check(self) -> None:
         """Check the histories of all loads, the number of connections, and of attempts."""
         for shown in self.shown.values():
-            last: dict[str, int] = {}
+            last: dict[str, tuple[int, object]] = {}
             for job in shown:
                 assert "problem" not in job, (self.schedule, job)
                 job_id, sequence = key_of(job)
-                assert sequence > last.get(job_id, 0), (self.schedule, "a state was shown twice or late", job)
+                before, place = last.get(job_id, (0, None))
+                is_news = sequence > before or (sequence == before and job.get("queue") != place)
+                assert is_news, (self.schedule, "a state was shown twice or late", job)
                 known = self.known.get((job_id, sequence), job)
                 assert {name: known[name] for name in COMPARED} == {name: job[name] for name in COMPARED}
-                last[job_id] = sequence
+                last[job_id] = sequence, job.get("queue")
         attempts = self.service.proxy.stream_attempts - self.first_attempt
         assert attempts <= MAX_ATTEMPTS, (self.schedule, attempts)
 

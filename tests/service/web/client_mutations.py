@@ -1,7 +1,7 @@
 """Bugs put into the browser client on purpose: schedules must find each."""
 
 MUTATIONS = {
-    "a state is delivered twice": ("job.sequence <= this.seen.get(job.job_id)", "false"),
+    "a state is delivered twice": ("job.sequence <= this.seen.get(job.job_id) - isMoved", "false"),
     "what a connection leaves out is not asked for": ("this.checkAfter(500);", ""),
     "what ended between two connections is not asked for": (
         "this.loadRecent().then((recent) => this.receive(recent), () => {})",

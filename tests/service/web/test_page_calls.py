@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+from service.dispatch.queue_updates import QueueUpdates
 from tests.service.conftest import token
 from tests.service.web.node_page import NodePage
 from tests.support.live_server import DurableRunner, free_port, serve_app, settings_on
@@ -29,6 +30,14 @@ def put_source(server: StreamServer, user: str = "local") -> None:
     path = server.settings.data_dir / "objects" / user / "uploads" / "match.mp4"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"video")
+
+
+async def look_at_queue(server: StreamServer) -> None:
+    """Look at the queue at once, as the service does every few seconds, and send what has changed."""
+    state = server.uvicorn.lifespan.state
+    board = state["serializer"].describe_queue.__self__
+    await board.refresh()
+    await QueueUpdates(state["database"], board, state["hub"], state["serializer"]).send_changes(0)
 
 
 async def test_a_failed_call_is_a_problem_with_a_code_that_programs_branch_on(page: NodePage) -> None:
@@ -127,6 +136,47 @@ async def test_a_reloaded_page_recovers_what_is_active_and_what_ended_unseen(
         [ids[1], "error"],
     ]
     assert printed[-2:] == [2, 0]
+
+
+async def test_a_new_place_in_the_queue_is_an_update_of_the_same_sequence_on_every_transport(
+    server: StreamServer, page: NodePage
+) -> None:
+    server.runner.free_slots = 0
+    await server.post_export(export_id="the-first")
+    await server.post_export(export_id="the-second")
+    script = """
+    Object.defineProperty(globalThis, "navigator", { value: {} }); // no locks: each client connects
+    let refused;
+    fail = (url) => (url.endsWith(refused) ? new Response("", { status: 503 }) : undefined);
+    const open = (transport) => new Promise((resolve) => {
+      createClient({ baseUrl }).watch({}, {
+        onUpdate: ({ export_id, sequence, queue }) => print([transport, export_id, sequence, queue?.position ?? null]),
+        onConnection: ({ state, transport: used }) => state === "open" && used === transport && resolve(print(used)),
+      });
+    });
+    await open("websocket");
+    globalThis.WebSocket = undefined;
+    await open("events");
+    refused = "/api/exports/events";
+    await open("polling");
+    """
+    places: dict[str, list[tuple[int, int | None]]] = {"websocket": [], "events": [], "polling": []}
+    transports = set(places)
+    async with page.start(CLIENT + script) as lines:
+        async for line in lines:
+            if isinstance(line, str):
+                transports.discard(line)
+            elif line[1] == "the-second":
+                places[line[0]].append((line[2], line[3]))
+            if not transports and all((1, 2) in seen for seen in places.values()):
+                transports = {"over"}
+                await server.client.delete("/api/exports/the-first")
+                await look_at_queue(server)
+            if all(seen and seen[-1] == (1, 1) for seen in places.values()):
+                break
+    for seen in places.values():
+        assert seen[-2:] == [(1, 2), (1, 1)]
+        assert len(set(seen)) == len(seen)
 
 
 async def test_an_export_may_be_watched_by_the_id_that_the_page_has_chosen_before_it_exists(

@@ -19,9 +19,12 @@ function checkWatch(schedule, record, final) {
   const { tab, target, states, problems, isOver } = record;
   const name = `${tab.name}, watch of ${target ?? "all"}`;
   const latest = new Map();
-  for (const { job_id: id, sequence, status, message } of states) {
-    if (sequence <= (latest.get(id)?.sequence ?? 0)) schedule.violate(`${name}: ${id} went from ${latest.get(id).sequence} to ${sequence}`);
-    latest.set(id, { sequence, status });
+  for (const { job_id: id, sequence, status, message, queue } of states) {
+    const previous = latest.get(id) ?? { sequence: 0 };
+    const place = JSON.stringify(queue);
+    const isNews = sequence > previous.sequence || (sequence === previous.sequence && place !== previous.place);
+    if (!isNews) schedule.violate(`${name}: ${id} went from ${previous.sequence} to ${sequence}`);
+    latest.set(id, { sequence, status, place });
     const expected = schedule.service.truth.get(`${id} ${sequence}`);
     if (expected !== undefined && expected !== message) schedule.violate(`${name}: state ${sequence} is not the service's`);
     if (sequence > final.get(id)?.sequence) schedule.violate(`${name}: state ${sequence} does not exist`);
