@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
-from service.api.pages.console import FILES
+from service.api.pages.console import FILES, PAGE
 from tests.console.console_page import ConsolePage
 from tests.support.npm.node_runtime import run_program
 from tests.support.service_process import ServiceProcess
 
 MAX_BYTES, MAX_FIRST_PAGE_BYTES = 150_000, 75_000
-SCRIPTS = [name for name in FILES if name.endswith(".js")]
+CLIENT_PATH = PAGE.parents[1] / "framehook.js"
+SCRIPTS = {name: (path, f"/console/{name}") for name, path in FILES.items() if path.suffix == ".js"} | {
+    "framehook.js": (CLIENT_PATH, "/framehook.js")
+}
 READ_RULES = """text => {
     const sheet = new CSSStyleSheet();
     sheet.replaceSync(text);
@@ -56,12 +59,12 @@ async def test_scripts_mean_the_same_without_their_comments_and_indentation(
         )
         return [(npm_folder / f"{kind}-out" / name).read_text() for name in SCRIPTS]
 
-    for name in SCRIPTS:
-        contents = {"written": FILES[name].read_bytes(), "sent": await fetch(service, f"/console/{name}")}
+    for name, (path, address) in SCRIPTS.items():
+        contents = {"written": path.read_bytes(), "sent": await fetch(service, address)}
         for kind, content in contents.items():
-            path = npm_folder / kind / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            target = npm_folder / kind / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
     assert minify("sent") == minify("written")
 
 

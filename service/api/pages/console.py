@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from service.api.openapi.operations import Answer, Credential, Tag, declare_operation
-from service.api.pages.static_files import Content, content_response
+from service.api.pages.static_files import Content, content_response, strip_space
 from service.api.state import ConsoleFiles, State
 from service.problems import NotFound, Unavailable
 from service.sample_file import SampleFile
@@ -25,9 +25,6 @@ FILES = {
     if path.suffix in CONTENT_TYPES and path != PAGE
 }
 
-_INDENTATION = re.compile(r"^(?:\s|/\*.*?\*/|//[^\n]*)+", re.MULTILINE | re.DOTALL)
-"""Also comments that begin a line. No text runs over several lines."""
-_LINE_END = re.compile(r"(?<=[;,{(\[])\n")
 _SPACE_IN_STYLES = re.compile(r"\s*([{};]|:(?=\s))\s*")
 
 
@@ -122,7 +119,7 @@ def _read_file(path: Path) -> Content:
     """Read a file; pages, scripts and styles without the space and the comments that browsers skip."""
     text = path.read_text("utf-8")
     if path.suffix != ".svg":
-        text = _LINE_END.sub("", _INDENTATION.sub("", text))
+        text = strip_space(text)
     if path.suffix == ".css":
         text = _SPACE_IN_STYLES.sub(r"\1", text)
     return Content(text.encode())

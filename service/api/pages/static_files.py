@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import hashlib
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -11,12 +12,22 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+_INDENTATION = re.compile(r"^(?:\s|/\*.*?\*/|//[^\n]*)+", re.MULTILINE | re.DOTALL)
+"""Also comments that begin a line."""
+_LINE_END = re.compile(r"(?<=[;,{(\[])\n")
+
+
+def strip_space(text: str) -> str:
+    """Return a page, script or style without indentation and comments; no string of it runs over several lines."""
+    return _LINE_END.sub("", _INDENTATION.sub("", text))
+
 
 async def file_response(
-    request: Request[Any], path: Path, media_type: str, headers: Mapping[str, str]
+    request: Request[Any], path: Path, media_type: str, headers: Mapping[str, str], *, strips: bool = False
 ) -> Response:
-    """Send a file of the installation."""
-    return content_response(request, await asyncio.to_thread(_read_file, path), media_type, headers)
+    """Send a file of the installation; `strips` leaves out the space that browsers skip."""
+    content = await asyncio.to_thread(_read_file, path, strips)
+    return content_response(request, content, media_type, headers)
 
 
 def content_response(
@@ -43,5 +54,5 @@ class Content:
 
 
 @cache
-def _read_file(path: Path) -> Content:
-    return Content(path.read_bytes())
+def _read_file(path: Path, strips: bool) -> Content:
+    return Content(strip_space(path.read_text("utf-8")).encode() if strips else path.read_bytes())

@@ -11,7 +11,8 @@ from service.api.openapi.operations import Answer, Credential, Tag, declare_oper
 from service.api.pages.static_files import file_response
 
 _FOLDER = Path(__file__).parents[2] / "web"
-MODULES = ("framehook.js", "framehook-react.js", "framehook-element.js")
+CLIENT = "framehook.js"
+MODULES = (CLIENT, "framehook-react.js", "framehook-element.js")
 CACHE_SECONDS = 300
 """Pages get a new version this long after an upgrade; then they ask with the ETag."""
 _HEADERS = {
@@ -35,6 +36,7 @@ def web_module_route(name: str) -> Route:
     )
     async def get(request: Request) -> Response:
         """Get a JavaScript module for pages of any origin."""
-        return await file_response(request, _FOLDER / name, "text/javascript", _HEADERS)
+        strips = name == CLIENT
+        return await file_response(request, _FOLDER / name, "text/javascript", _HEADERS, strips=strips)
 
     return Route(f"/{name}", get, name=name)
