@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 from playwright.async_api import FileChooser, expect
@@ -168,10 +171,10 @@ async def test_the_config_is_edited_as_text_too_and_text_that_is_no_config_break
     config = await read_config(console)
     crop = {"time": 0, "x": 10, "y": 20, "width": 100, "height": 120}
     await area.fill(json.dumps(config | {"keyframes": [crop]}))
-    assert await console.page.get_by_label("Left (px)").input_value() == "10"
+    await expect(console.page.get_by_label("Left (px)")).to_have_value("10")
     for nonsense in ("{", "[]", '{"keyframes": 7}', '{"keyframes": [{}]}'):
         await area.fill(nonsense)
-        assert await console.page.locator("#config-problem").text_content() != ""
+        await expect(console.page.locator("#config-problem")).not_to_be_empty()
     await console.press_button("Undo")
     await area.blur()
     await console.drag((0.05, 0.2), (0.3, 0.4))
@@ -186,3 +189,32 @@ async def test_an_export_that_the_service_refuses_says_why_and_keeps_what_was_se
     await console.press_button("Export")
     await console.page.get_by_text("output_width").first.wait_for()
     assert "#/new" in console.page.url
+
+
+async def test_an_export_is_estimated_and_gets_its_name_order_and_limits(
+    console: ConsolePage, service: ServiceProcess, gradient: Path
+) -> None:
+    await console.upload(gradient)
+    page = console.page
+    await expect(page.get_by_text(re.compile(r"free, 1080.1920, 3\.0 s"))).to_be_visible()
+    await page.get_by_text("More: name, order, limits").click()
+    written = {"Export name": "First goal", "Project": "match-7", "Maximum cost ($)": "2.5"}
+    for label, text in written.items():
+        await page.get_by_label(label, exact=True).fill(text)
+    await page.get_by_label("Metadata").fill("order=A-1024\nplayer = 7")
+    start = f"{datetime.now(UTC).date() + timedelta(days=2)}T10:30"
+    await page.get_by_label("Start not before").fill(start)
+    await page.get_by_label("Priority").select_option("high")
+    await page.reload()
+    await console.wait_for_stage()
+    await console.press_button("Export")
+    await expect(page.get_by_text("starts at")).to_be_visible()
+    job = await service.get_export(unquote(page.url.rpartition("/")[2]))
+    assert {name: job[name] for name in ("name", "project_id", "priority", "max_cost_usd", "metadata")} == {
+        "name": "First goal",
+        "project_id": "match-7",
+        "priority": "high",
+        "max_cost_usd": 2.5,
+        "metadata": {"order": "A-1024", "player": "7"},
+    }
+    assert job["not_before"] == await page.evaluate("time => new Date(time).toISOString()", start)

@@ -8,7 +8,8 @@ from playwright.async_api import BrowserContext, expect
 
 from tests.console.accessibility import find_violations
 from tests.console.console_page import ConsolePage, open_console
-from tests.javascript.proxied_service import ProxiedService, open_proxied_service, users_settings
+from tests.javascript.proxied_service import USER, ProxiedService, open_proxied_service, users_settings
+from tests.support.app_harness import FRAMING, SOURCE
 from tests.support.browser.faulty_proxy import Sockets
 
 HIDDEN_PAGE = """
@@ -59,7 +60,7 @@ async def test_a_visitor_is_asked_for_a_token_and_told_when_it_is_wrong(
 
 
 async def test_an_export_is_followed_from_its_first_state_to_its_failure_and_tried_again(
-    console: ConsolePage, service: ProxiedService
+    console: ConsolePage, service: ProxiedService, npm_packages: Path
 ) -> None:
     await sign_in(console, service.create_token())
     await expect(console.page.get_by_text("No exports yet")).to_be_visible()
@@ -77,6 +78,7 @@ async def test_an_export_is_followed_from_its_first_state_to_its_failure_and_tri
         "The file holds no video. (no_video)"
     )
     await expect(console.page.get_by_role("img", name="attempt 1")).to_be_visible()
+    assert await find_violations(console.page, npm_packages) == []
     await console.press_button("Try again")
     await expect(console.page.locator(".badge")).to_have_text("Waiting")
     await console.press_button("Cancel")
@@ -242,9 +244,66 @@ async def test_an_export_is_renamed_and_found_by_its_project_and_metadata(
     await console.open(f"#/exports/{run.spec.job_id}")
     await expect(console.page.get_by_role("heading", name="First", exact=True)).to_be_visible()
     await expect(console.page.get_by_text("Order=5, rush=true")).to_be_visible()
-    console.page.once("dialog", lambda dialog: dialog.accept("Second"))
-    await console.press_button("Rename")
+    await console.page.get_by_text("Edit", exact=True).click()
+    await console.page.get_by_label("Export name").fill("Second")
+    metadata = console.page.get_by_label("Metadata, one key=value on a line")
+    assert await metadata.input_value() == "Order=5\nrush=true"
+    await metadata.fill("Order=5\nplace=home")
+    await console.press_button("Save")
     await expect(console.page.get_by_role("heading", name="Second", exact=True)).to_be_visible()
-    assert (await service.fetch_job(run.spec.job_id))["name"] == "Second"
+    job = await service.fetch_job(run.spec.job_id)
+    assert (job["name"], job["project_id"]) == ("Second", 7)
+    assert job["metadata"] == {"Order": 5, "place": "home"}
     await console.open()
     await expect(row.nth(1)).to_contain_text("Second")
+
+
+async def test_a_batch_is_followed_cancelled_and_deleted_as_one(
+    console: ConsolePage, service: ProxiedService
+) -> None:
+    service.runner.free_slots = 0
+    headers = {"Authorization": f"Bearer {service.create_token()}"}
+    await service.server.post_export(user=USER, headers=headers, export_id="alone-00")
+    body = {"name": "Night", "exports": [{"type": "framing", "config": {"input_key": SOURCE, **FRAMING}}] * 2}
+    answer = await service.server.client.post("/api/batches", json=body, headers=headers)
+    first = answer.json()["exports"][0]["job_id"]
+    await sign_in(console, service.create_token())
+    await console.open(f"#/exports/{first}")
+    await expect(console.page.locator("main p[role=status]")).to_contain_text("in the queue")
+    await console.page.get_by_role("link", name=answer.json()["batch_id"]).click()
+    panel = console.page.get_by_role("region", name="Batch")
+    await expect(panel).to_contain_text("2 waiting")
+    await expect(console.page.locator(".row")).to_have_count(2)
+    await console.press_button("Cancel all")
+    await expect(panel).to_contain_text("2 cancelled")
+    console.page.once("dialog", lambda dialog: dialog.accept())
+    await console.press_button("Delete all for good")
+    await expect(console.page.locator(".row")).to_have_count(1)
+    assert (await service.fetch_job("alone-00"))["status"] == "pending"
+
+
+async def test_uploads_are_listed_with_what_reads_them_and_deleted(
+    console: ConsolePage, service: ProxiedService
+) -> None:
+    headers = {"Authorization": f"Bearer {service.create_token()}"}
+    client = service.server.client
+    for name in ("match.mp4", "training.mp4"):
+        body = {"filename": name, "size": 5, "content_type": "video/mp4"}
+        target = (await client.post("/api/uploads", json=body, headers=headers)).json()
+        await client.put(target["url"], content=b"video", headers=target["headers"])
+    export = {"type": "framing", "config": {"input_key": target["key"], **FRAMING}}
+    service.runner.free_slots = 0
+    job = (await client.post("/api/exports", json=export, headers=headers)).json()
+    await sign_in(console, service.create_token())
+    await console.open("#/uploads")
+    row = console.page.locator("tbody tr")
+    await expect(row).to_have_count(2)
+    await expect(row.first).to_contain_text("training.mp4")
+    await expect(row.first.get_by_role("link")).to_have_attribute("href", f"#/exports/{job['job_id']}")
+    console.page.on("dialog", lambda dialog: dialog.accept())
+    await console.press_button("Delete training.mp4")
+    await expect(console.page.locator("#messages")).not_to_be_empty()
+    await console.press_button("Delete match.mp4")
+    await expect(row).to_have_count(1)
+    listed = (await client.get("/api/uploads", headers=headers)).json()["uploads"]
+    assert [upload["filename"] for upload in listed] == ["training.mp4"]

@@ -1,12 +1,12 @@
 /** One export: players, state, how long each phase took, its log, and what can be done with it. */
 
-import { button, factList, h, replaceChildren, setText, table } from "./dom.js";
+import { button, factList, form, h, replaceChildren, setText, table } from "./dom.js";
 import { formatConfig } from "./editor/config_text.js";
-import { formatDollars, formatDuration, formatMoment, formatTime } from "./format.js";
-import { loadPlayers } from "./players.js";
-import { STATUSES, TYPES, describeOutput, describePhase, describeState, isActive, nameOf } from "./states.js";
+import { Options, textsOf } from "./options.js";
+import { loadPlayers, saveDraft } from "./players.js";
+import { STATUSES, TYPES, describeCost, describeOutput, describePhase, describeState, formatDollars, formatDuration, formatMoment, formatTime, isActive, nameOf } from "./words.js";
 
-export class DetailPage {
+export default class DetailPage {
 	#shown = null;
 	#playersFor = "";
 
@@ -20,6 +20,8 @@ export class DetailPage {
 		this.bar = h("progress", { max: 100, "aria-label": "Progress" });
 		this.players = h("div.players");
 		this.facts = h("div");
+		this.options = new Options();
+		this.editing = h("details", { ontoggle: () => this.#fillFields() }, h("summary", "Edit"), form("page", () => app.run(() => this.#save()), this.options, h("div.buttons", h("button.primary", "Save"))));
 		this.chart = h("div");
 		this.log = h("div");
 		this.config = h("pre", { tabindex: 0, "aria-label": "Config" });
@@ -33,14 +35,14 @@ export class DetailPage {
 			h(
 				"div.columns",
 				h("section.panel", h("h2", "Where the time went"), this.chart, h("h2", "Log"), this.log),
-				h("section.panel", h("h2", "Facts"), this.facts, h("h2", "Settings"), this.config),
+				h("section.panel", h("h2", "Facts"), this.facts, this.editing, h("h2", "Settings"), this.config),
 			),
 		);
 		this.unsubscribe = app.store.subscribe(() => this.#show());
 	}
 
 	async start() {
-		const [job, request] = await Promise.all([this.app.client.get(this.id), this.#get("request")]);
+		const [job, request] = await Promise.all([this.app.client.get(this.id), this.#call("GET", "/request")]);
 		this.id = job.job_id;
 		this.request = request;
 		setText(this.config, formatConfig(request.config));
@@ -52,8 +54,8 @@ export class DetailPage {
 		this.unsubscribe();
 	}
 
-	#get(part) {
-		return this.app.client.request("GET", `/api/exports/${encodeURIComponent(this.id)}/${part}`, { headers: { Accept: "application/json" } });
+	#call(method, part = "", more = {}) {
+		return this.app.call(method, `/exports/${encodeURIComponent(this.id)}${part}`, more);
 	}
 
 	#show() {
@@ -66,7 +68,7 @@ export class DetailPage {
 		setText(this.heading, nameOf(job));
 		setText(this.state, job.error ? `${describeState(job)} (${job.error.code})` : (!isActive(job) && job.message) || describeState(job));
 		this.state.className = job.error ? "problem" : "muted";
-		this.bar.hidden = !isActive(job);
+		this.bar.hidden = job.status !== "processing";
 		this.bar.value = job.progress;
 		this.#showFacts(job);
 		if (previous?.status !== job.status) this.#showActions(job);
@@ -74,7 +76,7 @@ export class DetailPage {
 		const playersFor = isActive(job) ? "source" : `${job.status}-${job.attempt}`;
 		if (this.#playersFor !== playersFor) {
 			this.#playersFor = playersFor;
-			loadPlayers(this.app.client, job, this.players);
+			loadPlayers(this.app, job, this.players);
 		}
 	}
 
@@ -85,19 +87,22 @@ export class DetailPage {
 			"Chosen id": job.export_id,
 			Type: TYPES[job.type] ?? job.type,
 			Project: job.project_id,
-			"Time left": isActive(job) && job.eta_seconds && formatDuration(job.eta_seconds),
+			Batch: job.batch_id && h("a", { href: `#/batches/${encodeURIComponent(job.batch_id)}` }, job.batch_id),
+			Priority: job.status === "pending" && job.priority,
+			"Not before": job.not_before && formatMoment(job.not_before),
 			Attempt: job.attempt,
 			"Runs on": job.runner,
 			Submitted: formatMoment(job.created_at),
 			Ended: job.completed_at && formatMoment(job.completed_at),
-			"GPU time": job.runner === "modal" && formatDuration(job.gpu_seconds),
+			Expires: job.expires_at && formatMoment(job.expires_at),
+			"GPU time": job.gpu_seconds > 0 && formatDuration(job.gpu_seconds),
+			Cost: describeCost(job),
+			"Maximum cost": job.max_cost_usd && formatDollars(job.max_cost_usd),
 			Result: output && describeOutput(output),
 			Checksum: output?.checksum,
 			Source: job.input_key,
 			"Stored as": job.output_key,
-			Metadata: Object.entries(job.metadata)
-				.map(([key, value]) => `${key}=${value}`)
-				.join(", "),
+			Metadata: textsOf(job).metadata.replaceAll("\n", ", "),
 		};
 		replaceChildren(this.facts, factList(facts));
 	}
@@ -110,22 +115,26 @@ export class DetailPage {
 			job.status === "complete" && app.button("Download", () => this.#download(), { class: "primary" }),
 			isActive(job) && app.button("Cancel", change(app.client.cancel), { class: "danger" }),
 			(job.status === "error" || job.status === "cancelled") && app.button("Try again", change(app.client.retry), { class: "primary" }),
-			app.button("Rename", () => this.#rename()),
 			button("Use these settings again", () => this.#copySettings(job)),
 			app.button("Delete for good", () => this.#erase(job), { class: "danger" }),
 		);
 	}
 
-	async #rename() {
-		const name = prompt("The name of this export", this.#shown.name ?? "");
-		if (name === null) return;
-		const body = { name: name || null };
-		this.app.store.merge([await this.app.client.request("PATCH", `/api/exports/${encodeURIComponent(this.id)}`, { body })]);
+	#fillFields() {
+		const { priority, not_before: start, max_cost_usd: cost } = this.options.fields;
+		this.options.texts = textsOf(this.#shown);
+		priority.hidden = this.#shown.status !== "pending";
+		start.hidden = cost.hidden = true; // these are for new exports only
+	}
+
+	async #save() {
+		this.app.store.merge([await this.#call("PATCH", "", { body: this.options.toValues(this.#shown) })]);
+		this.editing.open = false;
 	}
 
 	async #erase(job) {
 		if (!confirm("Delete the file and all data of this export? It can't be restored.")) return;
-		await this.app.client.request("DELETE", `/api/exports/${encodeURIComponent(job.job_id)}`, { query: { purge: true } });
+		await this.#call("DELETE", "", { query: { purge: true } });
 		this.app.store.forget(job.job_id);
 		location.hash = "#/";
 	}
@@ -135,17 +144,16 @@ export class DetailPage {
 		h("a", { href: url, download: "" }).click();
 	}
 
-	async #copySettings(job) {
-		const { saveDraft } = await import("./new_page.js");
+	#copySettings(job) {
 		const { input_key: key, output_key: _key, ...config } = this.request.config;
-		saveDraft({ key, name: nameOf(job), type: this.request.type, config });
+		saveDraft({ key, name: nameOf(job), type: this.request.type, config, options: textsOf(job) });
 		location.hash = "#/new";
 	}
 
 	async #loadTimeline() {
-		const { phases, events, estimated_cost_usd: cost } = await this.#get("events").catch(() => ({})); // the next change loads it again
+		const { phases, events } = await this.#call("GET", "/events", { headers: { Accept: "application/json" } }).catch(() => ({})); // the next change loads it again
 		if (!phases) return;
-		replaceChildren(this.chart, drawPhases(phases.filter(({ phase }) => phase !== "done")), cost !== null && h("p.muted", `About ${formatDollars(cost)} of GPU time`));
+		replaceChildren(this.chart, drawPhases(phases.filter(({ phase }) => phase !== "done")));
 		replaceChildren(this.log, table(["Time", "Attempt", "State", "Message"], events.map((event) => [formatTime(event.at), event.attempt, STATUSES[event.status], event.message])));
 	}
 }

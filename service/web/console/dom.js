@@ -1,5 +1,7 @@
 /** Build and update elements without markup in strings: text is always text. */
 
+/** Tell whether there is a value: null, undefined and false leave out what they stand for. */
+const isGiven = (value) => value !== null && value !== undefined && value !== false;
 const PROPERTIES = new Set(["checked", "disabled", "hidden", "open", "value"]);
 
 /**
@@ -39,7 +41,7 @@ export function form(tag, submit, ...children) {
 
 /** Return a list of names and values; empty values are left out. */
 export function factList(facts) {
-	return h("dl", Object.entries(facts).map(([name, value]) => value !== null && value !== undefined && value !== false && [h("dt", name), h("dd", value)]));
+	return h("dl", Object.entries(facts).map(([name, value]) => isGiven(value) && [h("dt", name), h("dd", { dir: "auto" }, value)]));
 }
 
 export function setAttributes(element, attributes) {
@@ -47,14 +49,14 @@ export function setAttributes(element, attributes) {
 		if (typeof value === "function") element.addEventListener(name.slice(2), value);
 		else if (name === "style") for (const [key, part] of Object.entries(value)) element.style.setProperty(key, part);
 		else if (PROPERTIES.has(name)) element[name] = value;
-		else if (value === null || value === undefined || value === false) element.removeAttribute(name);
+		else if (!isGiven(value)) element.removeAttribute(name);
 		else element.setAttribute(name, value === true ? "" : value);
 	}
 }
 
 export function replaceChildren(element, ...children) {
-	const shown = children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
-	element.replaceChildren(...shown.map((child) => child.element ?? child));
+	const given = children.flat(Infinity).filter(isGiven);
+	element.replaceChildren(...given.map((child) => child.element ?? child));
 }
 
 /** Set the text of an element only where it differs, so that a selection in it survives. */
@@ -93,8 +95,6 @@ export function reconcile(parent, items, keyOf, create, update) {
  */
 export function trackPointer(down, onMove, onEnd) {
 	const target = down.currentTarget;
-	const controller = new AbortController();
-	const { signal } = controller;
 	let latest = null;
 	let frame = 0;
 	const flush = () => {
@@ -102,17 +102,15 @@ export function trackPointer(down, onMove, onEnd) {
 		if (latest) onMove(latest);
 		latest = null;
 	};
-	const end = (event) => {
-		cancelAnimationFrame(frame);
-		if (event.type === "pointerup") flush();
-		controller.abort();
-		onEnd();
-	};
 	target.setPointerCapture(down.pointerId);
-	target.addEventListener("pointermove", (event) => {
+	target.onpointermove = (event) => {
 		latest = event;
 		frame ||= requestAnimationFrame(flush);
-	}, { signal });
-	target.addEventListener("pointerup", end, { signal });
-	target.addEventListener("pointercancel", end, { signal });
+	};
+	target.onlostpointercapture = () => {
+		cancelAnimationFrame(frame);
+		flush();
+		target.onpointermove = target.onlostpointercapture = null;
+		onEnd();
+	};
 }

@@ -1,6 +1,6 @@
 /** The exports of the user, as far as the page has seen them, each in its newest state. */
 
-import { isActive } from "./states.js";
+import { isActive } from "./words.js";
 
 export class ExportStore {
 	/** Newest first. */
@@ -48,7 +48,7 @@ export class ExportStore {
 	merge(jobs) {
 		for (const job of jobs) {
 			const known = this.get(job.job_id);
-			if (known && known.sequence >= job.sequence && known.acknowledged_at === job.acknowledged_at) continue;
+			if (known && (known.sequence > job.sequence || isSame(known, job))) continue;
 			this.#known.set(job.job_id, job);
 			this.jobs.splice(this.findIndex(job), known ? 1 : 0, job);
 			if (isActive(job)) this.#active.add(job.job_id);
@@ -103,6 +103,11 @@ export class ExportStore {
 			for (const listener of this.#listeners) listener();
 		});
 	}
+}
+
+/** Tell whether two states of one `sequence` are the same: an acknowledgement and a place in the queue do not count in it. */
+function isSame(job, other) {
+	return job.sequence === other.sequence && job.acknowledged_at === other.acknowledged_at && JSON.stringify(job.queue) === JSON.stringify(other.queue);
 }
 
 function isNewer(job, other) {

@@ -1,39 +1,46 @@
-/** The list of exports, with what ended while the user was away and the newest result on top. */
+/** The list of exports, with what ended while the user was away on top. */
 
-import { button, h, replaceChildren, setText } from "./dom.js";
+import { button, h, reconcile, replaceChildren, setText } from "./dom.js";
 import { checkField, selectField, textField } from "./editor/fields.js";
-import { formatAgo, formatMoment } from "./format.js";
-import { loadPlayers } from "./players.js";
-import { STATUSES, TYPES, describeState, hrefOf, isActive, nameOf } from "./states.js";
-import { WindowList } from "./window_list.js";
+import { STATUSES, TYPES, describeState, formatAgo, formatMoment, hrefOf, isActive, nameOf } from "./words.js";
 
 const PAGE_SIZE = 100;
 const FILTER_DELAY_MILLISECONDS = 250;
 const MAX_AWAY = 10;
+const SPARE_ROWS = 6;
 
-export class ListPage {
-	#query = { filter: {}, oldest: null };
+export default class ListPage {
+	#query;
 	#delay = 0;
 
-	constructor(app) {
+	/** With the id of a batch it shows the exports of the batch. */
+	constructor(app, batchId) {
 		this.app = app;
+		this.batchId = batchId;
+		this.#query = { filter: { batchId }, oldest: null };
 		this.list = new WindowList({ label: "Exports", keyOf: (job) => job.job_id, create: createRow, update: updateRow, onEnd: () => this.#load() });
-		this.away = h("section.panel", { hidden: true, "aria-label": "Finished while you were away" });
-		this.newest = h("section.page", { hidden: true, "aria-label": "The newest result" });
+		this.away = h("section.panel", { hidden: true });
 		this.empty = h("div.drop", { hidden: true });
 		this.problem = h("p.problem", { role: "alert" });
 		this.count = h("span.muted", { role: "status" });
-		this.element = h("div.page", this.#createHead(), this.away, this.newest, this.#createFilters(), this.problem, this.list, this.empty);
+		this.element = h("div.page", this.#createHead(), this.away, this.#createFilters(), this.problem, this.list, this.empty);
 		this.unsubscribe = app.store.subscribe(() => this.#show());
 	}
 
-	start() {
-		return this.#load();
+	async start() {
+		if (this.batchId) {
+			const { BatchPanel } = await import("./batch_panel.js");
+			this.panel = new BatchPanel(this.app, this.batchId);
+			this.away.before(this.panel.element);
+			await this.panel.start();
+		}
+		await this.#load();
 	}
 
 	close() {
 		this.unsubscribe();
 		this.list.close();
+		this.panel?.close();
 		clearTimeout(this.#delay);
 	}
 
@@ -44,7 +51,7 @@ export class ListPage {
 			notify.show(messages.areNotificationsOn);
 		});
 		notify.show(messages.areNotificationsOn);
-		notify.element.hidden = !("Notification" in window);
+		notify.hidden = !("Notification" in window);
 		return h("div.page-head", h("h1", "Exports"), h("div.buttons", this.count, notify, h("a.button.primary", { href: "#/new" }, "New export")));
 	}
 
@@ -76,13 +83,12 @@ export class ListPage {
 		try {
 			const { metadata, ...filter } = query.filter;
 			// `list` would change capital letters in the key.
-			const path = `/api/exports?${new URLSearchParams(entriesOf(metadata).map(([key, value]) => [`metadata.${key}`, value]))}`;
-			const { exports: jobs, next_cursor: cursor } = await this.app.client.request("GET", path, { query: { ...filter, limit: PAGE_SIZE, cursor: query.cursor } });
+			const path = `/exports?${new URLSearchParams(entriesOf(metadata).map(([key, value]) => [`metadata.${key}`, value]))}`;
+			const { exports: jobs, next_cursor: cursor } = await this.app.call("GET", path, { query: { ...filter, batchId: this.batchId || undefined, limit: PAGE_SIZE, cursor: query.cursor } });
 			Object.assign(query, { cursor, isComplete: cursor === null, oldest: jobs.at(-1) ?? query.oldest });
 			if (query !== this.#query) return;
 			replaceChildren(this.problem);
 			this.app.store.merge(jobs);
-			this.#showNewest(jobs);
 		} catch (problem) {
 			if (problem.status === 401) throw problem;
 			query.isComplete = true;
@@ -109,17 +115,8 @@ export class ListPage {
 	}
 
 	#showEmpty(isFiltered) {
-		const welcome = [h("h2", "No exports yet"), h("p.muted", "Drop a video anywhere on this page, mark what matters, and see it exported."), h("a.button.primary", { href: "#/new" }, "Make the first one")];
+		const welcome = [h("h2", "No exports yet"), h("p.muted", "Drop a video anywhere on this page."), h("a.button.primary", { href: "#/new" }, "Make the first one")];
 		replaceChildren(this.empty, isFiltered ? h("p", "No export matches these filters.") : welcome);
-	}
-
-	#showNewest(jobs) {
-		const job = jobs.find(({ status }) => status === "complete");
-		if (!job || !this.newest.hidden) return;
-		const players = h("div.players");
-		this.newest.hidden = false;
-		replaceChildren(this.newest, h("h2", h("a", { href: hrefOf(job), dir: "auto" }, nameOf(job))), players);
-		loadPlayers(this.app.client, job, players);
 	}
 
 	#showAway() {
@@ -127,7 +124,7 @@ export class ListPage {
 		const jobs = store.unacknowledged;
 		if (jobs === this.shownAway) return;
 		this.shownAway = jobs;
-		this.away.hidden = jobs.length === 0;
+		this.away.hidden = jobs.length === 0 || Boolean(this.batchId);
 		const items = jobs.slice(0, MAX_AWAY).map((job) => h("li", h("a", { href: hrefOf(job), dir: "auto" }, nameOf(job)), ` – ${describeState(job)}`));
 		const dismiss = () => {
 			store.unacknowledged = [];
@@ -138,13 +135,13 @@ export class ListPage {
 			this.away,
 			h("div.page-head", h("h2", `${jobs.length} finished while you were away`), button("Got it", dismiss)),
 			h("ul", items),
-			jobs.length > MAX_AWAY && h("p.muted", `and ${jobs.length - MAX_AWAY} more`),
 		);
 	}
 }
 
-function matches(job, { status, type, projectId, metadata }) {
+function matches(job, { batchId, status, type, projectId, metadata }) {
 	return (
+		(!batchId || job.batch_id === batchId) &&
 		(!status || job.status === status) &&
 		(!type || job.type === type) &&
 		(!projectId || String(job.project_id) === projectId) &&
@@ -159,15 +156,8 @@ function entriesOf(text = "") {
 }
 
 function createRow() {
-	const parts = {
-		badge: h("span"),
-		name: h("strong", { dir: "auto" }),
-		text: h("span.muted", { dir: "auto" }),
-		bar: h("progress", { max: 100, "aria-label": "Progress" }),
-		type: h("span.type"),
-		when: h("time.muted"),
-	};
-	const { badge, name, text, bar, type, when } = parts;
+	const parts = [h("span"), h("strong", { dir: "auto" }), h("span.muted", { dir: "auto" }), h("progress", { max: 100, "aria-label": "Progress" }), h("span.type"), h("time.muted")];
+	const [badge, name, text, bar, type, when] = parts;
 	const link = h("a.row", badge, name, h("span.state", text, bar), type, when);
 	return Object.assign(h("div.row-place", { role: "listitem" }, link), { parts, link });
 }
@@ -175,15 +165,60 @@ function createRow() {
 function updateRow(element, job) {
 	if (element.job === job) return;
 	element.job = job;
-	const { badge, name, text, bar, type, when } = element.parts;
+	const [badge, name, text, bar, type, when] = element.parts;
 	element.link.href = hrefOf(job);
 	badge.className = `badge ${job.status}`;
 	setText(badge, STATUSES[job.status]);
 	setText(name, nameOf(job));
 	setText(text, describeState(job));
-	bar.hidden = !isActive(job);
+	bar.hidden = job.status !== "processing";
 	bar.value = job.progress;
 	setText(type, TYPES[job.type] ?? job.type);
 	setText(when, formatAgo(job.created_at));
 	when.title = formatMoment(job.created_at);
+}
+
+/** A list of any length of which only the rows in sight are in the page. */
+export class WindowList {
+	#items = [];
+	#frame = 0;
+
+	/** `keyOf(item)`, `create(item)`, `update(element, item)`; `onEnd()` is called when the last rows come in sight. */
+	constructor({ label, ...options }) {
+		Object.assign(this, options);
+		this.space = h("div", { role: "list" });
+		this.element = h("div.list", { tabindex: 0, role: "region", "aria-label": label, onscroll: () => this.#schedule() }, this.space);
+		this.resizing = new ResizeObserver(() => this.#schedule());
+		this.resizing.observe(this.element);
+	}
+
+	show(items) {
+		this.#items = items;
+		this.#draw();
+	}
+
+	close() {
+		this.resizing.disconnect();
+		cancelAnimationFrame(this.#frame);
+	}
+
+	#schedule() {
+		this.#frame ||= requestAnimationFrame(() => this.#draw());
+	}
+
+	#draw() {
+		this.#frame = 0;
+		const height = parseFloat(getComputedStyle(this.element).getPropertyValue("--row"));
+		const { scrollTop, clientHeight } = this.element;
+		const first = Math.max(0, Math.floor(scrollTop / height) - SPARE_ROWS);
+		const last = Math.ceil((scrollTop + (clientHeight || 600)) / height) + SPARE_ROWS;
+		this.space.style.blockSize = `${this.#items.length * height}px`;
+		let top = first * height;
+		reconcile(this.space, this.#items.slice(first, last), this.keyOf, this.create, (element, item) => {
+			element.style.insetBlockStart = `${top}px`;
+			top += height;
+			this.update(element, item);
+		});
+		if (last >= this.#items.length) this.onEnd();
+	}
 }

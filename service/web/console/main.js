@@ -3,17 +3,18 @@
 import { createClient } from "/framehook.js";
 import { button, h, replaceChildren, setAttributes, setText } from "./dom.js";
 import { ExportStore } from "./export_store.js";
-import { ListPage } from "./list_page.js";
 import { Messages } from "./messages.js";
 
 const TOKEN = "framehook.token";
-const CONNECTIONS = { websocket: "Live", events: "Live (events)", polling: "Live (polling)", tab: "Live (other tab)" };
+/** Addresses, the titles of their pages, and the modules of these. */
 const PAGES = [
-	{ pattern: /^#\/exports\/([^/]+)$/, name: "exports", title: "Export", load: async () => (await import("./detail_page.js")).DetailPage },
-	{ pattern: /^#\/new$/, name: "new", title: "New export", load: async () => (await import("./new_page.js")).NewPage },
-	{ pattern: /^#\/webhooks(?:\/([^/]+))?$/, name: "webhooks", title: "Webhooks", load: async () => (await import("./webhooks_page.js")).WebhooksPage },
-	{ pattern: /^#\/system$/, name: "system", title: "System", load: async () => (await import("./system_page.js")).SystemPage },
-	{ pattern: /^/, name: "exports", title: "Exports", load: () => ListPage },
+	[/^#\/exports\/([^/]+)$/, "Export", "detail"],
+	[/^#\/new$/, "New export", "new"],
+	[/^#\/webhooks(?:\/([^/]+))?$/, "Webhooks", "webhooks"],
+	[/^#\/uploads$/, "Uploads", "uploads"],
+	[/^#\/system$/, "System", "system"],
+	[/^#\/batches\/([^/]+)$/, "Exports", "list"],
+	[/^/, "Exports", "list"],
 ];
 
 class App {
@@ -38,6 +39,11 @@ class App {
 	sayProblem(problem) {
 		if (problem.status === 401) this.#askForToken(problem);
 		else this.say(problem.message);
+	}
+
+	/** Call a route below `/api`; `more` has `query`, `body` and `headers`. */
+	call(method, path, more) {
+		return this.client.request(method, `/api${path}`, more);
 	}
 
 	/** Return what the call returns; say what goes wrong. */
@@ -85,13 +91,13 @@ class App {
 	async #open() {
 		if (!this.store) return;
 		const { hash } = location;
-		const opening = { ...PAGES.find(({ pattern }) => pattern.test(hash)) };
-		this.#opening = opening;
-		const Page = await opening.load();
+		const [pattern, title, file] = PAGES.find(([address]) => address.test(hash));
+		const opening = (this.#opening = { title });
+		const { default: Page } = await import(`./${file}_page.js`);
 		if (opening !== this.#opening) return;
 		this.#page?.close?.();
-		this.#page = (opening.name === "new" && this.uploadPage) || new Page(this, decodeURIComponent(opening.pattern.exec(hash)[1] ?? ""));
-		for (const link of document.querySelectorAll("nav a")) setAttributes(link, { "aria-current": link.dataset.page === opening.name && "page" });
+		this.#page = (file === "new" && this.uploadPage) || new Page(this, decodeURIComponent(pattern.exec(hash)[1] ?? ""));
+		for (const link of document.querySelectorAll("nav a")) setAttributes(link, { "aria-current": link.textContent.startsWith(title) && "page" });
 		replaceChildren(this.#main, this.#page);
 		this.#showTitle();
 		scrollTo(0, 0);
@@ -99,7 +105,7 @@ class App {
 			await this.#page.start();
 		} catch (problem) {
 			if (problem.status === 401) this.#askForToken(problem);
-			else if (opening === this.#opening) replaceChildren(this.#page.element, h("h1", opening.title), h("p.problem", { role: "alert" }, problem.message), h("a", { href: "#/" }, "All exports"));
+			else if (opening === this.#opening) replaceChildren(this.#page.element, h("h1", title), h("p.problem", { role: "alert" }, problem.message), h("a", { href: "#/" }, "All exports"));
 		}
 	}
 
@@ -111,7 +117,7 @@ class App {
 
 	#showConnection({ state, transport, problem }) {
 		const isOpen = state === "open";
-		setText(this.#connection, isOpen ? CONNECTIONS[transport] : "Reconnecting …");
+		setText(this.#connection, isOpen ? (transport === "websocket" ? "Live" : `Live (${transport})`) : "Reconnecting …");
 		this.#connection.title = problem?.message ?? "";
 		this.#connection.className = `connection ${isOpen ? "complete" : "error"}`;
 	}
@@ -124,7 +130,6 @@ class App {
 		const { SignInPage } = await import("./sign_in_page.js");
 		const page = new SignInPage(this.token && message, (token) => {
 			sessionStorage.setItem(TOKEN, token);
-			replaceChildren(this.#main, h("p.muted", "Signing in …"));
 			this.start();
 		});
 		replaceChildren(this.#main, page);

@@ -1,7 +1,7 @@
 /** Short messages at the foot of the page, and the browser's notifications for those who want them. */
 
 import { h } from "./dom.js";
-import { describeState, hrefOf, nameOf } from "./states.js";
+import { describeState, hrefOf, nameOf } from "./words.js";
 
 const SHOWN_MILLISECONDS = 8000;
 const MAX_SHOWN = 3;
@@ -24,7 +24,7 @@ export class Messages {
 
 	async switchNotifications(isOn) {
 		localStorage.setItem(WISH, isOn ? "on" : "off");
-		if (isOn && (await Notification.requestPermission()) !== "granted") this.say("The browser does not let this page notify you; allow it in the site's settings.");
+		if (isOn && (await Notification.requestPermission()) !== "granted") this.say("Allow notifications in the browser's settings of this site.");
 	}
 
 	/** Say that an export has ended; if nobody looks, the browser does, and it stays unacknowledged. */

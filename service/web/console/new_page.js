@@ -2,23 +2,20 @@
 
 import { button, h, replaceChildren, setText } from "./dom.js";
 import { Editor } from "./editor/editor.js";
-import { formatBytes } from "./format.js";
-import { loadSourceUrl, uploadPath } from "./players.js";
-import { hrefOf } from "./states.js";
+import { Options } from "./options.js";
+import { loadDraft, loadSourceUrl, saveDraft, uploadPath } from "./players.js";
+import { describeOutput, describeTime, formatBytes, formatDollars, hrefOf, join } from "./words.js";
 
-const DRAFT = "framehook.draft";
 const UPLOADING = "framehook.uploading";
 const DEFAULT_FPS = 30;
 const PAUSE_MILLISECONDS = 2000;
+const ESTIMATE_DELAY_MILLISECONDS = 800;
 
-/** Keep `{key, name, type?, config?}` for this tab's session. */
-export function saveDraft(draft) {
-	sessionStorage.setItem(DRAFT, JSON.stringify(draft));
-}
-
-export class NewPage {
+export default class NewPage {
 	#editor = null;
 	#upload = null;
+	#delay = 0;
+	#request = null;
 
 	constructor(app) {
 		this.app = app;
@@ -31,7 +28,7 @@ export class NewPage {
 	async start() {
 		const { file } = this.app;
 		this.app.file = null;
-		const draft = JSON.parse(sessionStorage.getItem(DRAFT));
+		const draft = loadDraft();
 		if (file) await this.#uploadFile(file);
 		else if (this.#upload) return;
 		else if (draft) await this.#openSource(draft);
@@ -40,11 +37,12 @@ export class NewPage {
 
 	/** Leave the page; an upload goes on, and the page is shown again by `app`. */
 	close() {
+		clearTimeout(this.#delay);
 		this.#editor?.close();
 	}
 
 	#chooseAnother() {
-		sessionStorage.removeItem(DRAFT);
+		saveDraft(null);
 		this.#showDrop();
 	}
 
@@ -59,7 +57,7 @@ export class NewPage {
 			h(
 				"div.drop",
 				h("h2", interrupted ? `Choose ${interrupted} again` : "Drop a video here"),
-				h("p.muted", interrupted ? "Its upload was interrupted and goes on where it was." : "MP4, MOV, MKV, WebM, AVI, TS and many more. A cut or a reload loses nothing of a large upload."),
+				h("p.muted", interrupted ? "Its upload was interrupted and goes on where it was." : "MP4, MOV, MKV, WebM, AVI, TS and many more."),
 				h("div.buttons", h("label.button.primary", { for: "file" }, "Choose a file"), input, button("Try with the sample", () => this.app.run(() => this.#useSample()))),
 				h("p.problem", { role: "alert" }, problem),
 			),
@@ -81,7 +79,7 @@ export class NewPage {
 		this.change.hidden = true;
 		this.app.uploadPage = this;
 		sessionStorage.setItem(UPLOADING, name);
-		const bar = h("progress", { max: 1, value: 0, "aria-label": "Upload" });
+		const bar = h("progress", { value: 0, "aria-label": "Upload" });
 		const status = this.#showBusy(`Uploading ${name}`, bar, button("Cancel", () => upload.abort()));
 		const onProgress = ({ loaded, total, fraction }) => {
 			bar.value = fraction;
@@ -119,34 +117,54 @@ export class NewPage {
 		else this.#showDrop("The sample video can't be made on this machine.");
 	}
 
-	async #openSource({ key, name, type, config }) {
+	async #openSource({ key, name, type, config, options = { priority: "normal" } }) {
 		this.#showBusy(`Reading ${name} …`);
-		const { client } = this.app;
 		try {
-			const [{ width, height, duration, fps }, url] = await Promise.all([client.request("POST", uploadPath(key, "probe")), loadSourceUrl(client, key)]);
-			saveDraft({ key, name, type, config });
+			const [{ width, height, duration, fps }, url] = await Promise.all([this.app.call("POST", uploadPath(key, "/probe")), loadSourceUrl(this.app, key)]);
+			const save = () => {
+				saveDraft({ key, name, ...this.#editor.history.state, options: this.options.texts });
+				this.#request = null; // its estimate is of no use any more
+				clearTimeout(this.#delay);
+				this.#delay = setTimeout(() => this.#estimate(), ESTIMATE_DELAY_MILLISECONDS);
+			};
 			this.change.hidden = false;
 			setText(this.heading, name);
+			this.options = new Options(save);
+			this.options.texts = options;
+			this.estimate = h("p.muted", { role: "status" });
 			this.#editor = new Editor({
+				estimate: this.estimate,
+				options: h("details", h("summary", "More: name, order, limits"), this.options),
 				source: { key, name, url, width, height, duration, fps: fps || DEFAULT_FPS },
 				draft: type && { type, config },
-				onChange: (draft) => saveDraft({ key, name, ...draft }),
+				onChange: save,
 				onSubmit: (request) => this.#submit(request),
 				say: (text) => this.app.say(text),
 				hasToken: Boolean(this.app.token),
 			});
 			replaceChildren(this.place, this.#editor);
+			save();
 		} catch (problem) {
 			if (problem.status === 401) throw problem;
-			sessionStorage.removeItem(DRAFT);
+			saveDraft(null);
 			this.#showDrop(problem.message);
 		}
+	}
+
+	/** Show what the export would take and become, or why it would fail. */
+	async #estimate() {
+		const request = (this.#request = this.#editor.request);
+		const body = { ...request, ...this.options.toValues() };
+		const [estimate, problem] = await this.app.call("POST", "/exports/estimate", { body }).then((answer) => [answer], (error) => [null, error]);
+		if (request !== this.#request || problem?.isTemporary) return;
+		setText(this.estimate, estimate ? describeEstimate(estimate) : problem.message);
+		this.#editor.judgeTyped(problem?.message);
 	}
 
 	async #submit({ type, config }) {
 		this.#editor.submit.disabled = true;
 		try {
-			const job = await this.app.client.export(type, config);
+			const job = await this.app.client.export(type, config, this.options.toValues());
 			this.app.store.merge([job]);
 			location.hash = hrefOf(job);
 		} catch (problem) {
@@ -155,4 +173,11 @@ export class NewPage {
 			this.app.sayProblem(problem);
 		}
 	}
+}
+
+/** Return what an export would take, cost and be, as far as that is known. */
+function describeEstimate({ seconds, cost_usd: cost, output }) {
+	const price = cost.p50 === 0 ? "free" : cost.p50 && `about ${formatDollars(cost.p50)}`;
+	const time = describeTime(seconds.p50, seconds.p90);
+	return join(time && `takes ${time}`, price, output.width && describeOutput(output));
 }

@@ -1,25 +1,36 @@
 /** Players for the result of an export and for its source. */
 
 import { h, replaceChildren } from "./dom.js";
-import { describeOutput } from "./states.js";
+import { describeOutput } from "./words.js";
 
-/** Return the path of an upload's route; keys contain slashes. */
-export function uploadPath(key, action) {
-	return `/api/uploads/${key.split("/").map(encodeURIComponent).join("/")}/${action}`;
+const DRAFT = "framehook.draft";
+
+/** Keep what the page for new exports shows, `{key, name, type?, config?, options?}`, for this tab's session; null forgets it. */
+export function saveDraft(draft) {
+	sessionStorage.setItem(DRAFT, JSON.stringify(draft));
 }
 
-export async function loadSourceUrl(client, key) {
-	return (await client.request("POST", uploadPath(key, "download-url"), { body: { disposition: "inline" } })).url;
+export function loadDraft() {
+	return JSON.parse(sessionStorage.getItem(DRAFT));
+}
+
+/** Return the path of an upload's route; keys contain slashes. */
+export function uploadPath(key, action = "") {
+	return `/uploads/${key.split("/").map(encodeURIComponent).join("/")}${action}`;
+}
+
+export async function loadSourceUrl(app, key) {
+	return (await app.call("POST", uploadPath(key, "/download-url"), { body: { disposition: "inline" } })).url;
 }
 
 /** Put players of result and source into `place`, as far as there are files. */
-export async function loadPlayers(client, { job_id, status, output, input_key }, place) {
+export async function loadPlayers(app, { job_id, status, output, input_key }, place) {
 	const facts = output && ` ${describeOutput(output)}`;
 	replaceChildren(
 		place,
 		await Promise.all([
-			status === "complete" && loadPlayer("Result", async () => (await client.downloadUrl(job_id, { disposition: "inline" })).url, facts),
-			loadPlayer("Source", () => loadSourceUrl(client, input_key)),
+			status === "complete" && loadPlayer("Result", async () => (await app.client.downloadUrl(job_id, { disposition: "inline" })).url, facts),
+			loadPlayer("Source", () => loadSourceUrl(app, input_key)),
 		]),
 	);
 }
@@ -27,8 +38,8 @@ export async function loadPlayers(client, { job_id, status, output, input_key },
 async function loadPlayer(title, loadUrl, facts) {
 	const caption = h("figcaption", h("strong", title), facts);
 	try {
-		const note = h("p.muted", { hidden: true }, "This browser can't play the file; download it instead.");
-		const video = h("video", { src: await loadUrl(), controls: true, playsinline: true, preload: "metadata", "aria-label": title, onerror: () => (note.hidden = false) });
+		const note = h("p.muted", { hidden: true }, "This browser can't play the file.");
+		const video = h("video", { src: await loadUrl(), controls: true, playsinline: true, "aria-label": title, onerror: () => (note.hidden = false) });
 		return h("figure", caption, video, note);
 	} catch (problem) {
 		return h("figure", caption, h("p.muted", problem.message));

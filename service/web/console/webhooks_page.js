@@ -2,7 +2,8 @@
 
 import { button, form, h, replaceChildren, table } from "./dom.js";
 import { checkField, segmentedField, textField } from "./editor/fields.js";
-import { formatDuration, formatMoment } from "./format.js";
+import { LiveView } from "./live_view.js";
+import { formatDuration, formatMoment } from "./words.js";
 
 const EVENTS = ["export.started", "export.progress", "export.completed", "export.failed", "export.cancelled"];
 const DELIVERY_STATES = [["", "All"], ["pending", "Pending"], ["delivered", "Delivered"], ["failed", "Failed"]];
@@ -10,29 +11,24 @@ const BADGES = { delivered: "complete", failed: "error", pending: "processing" }
 const REFRESH_MILLISECONDS = 2000;
 const DAY_MILLISECONDS = 86_400_000;
 
-export class WebhooksPage {
+export default class WebhooksPage extends LiveView {
 	#state = "";
-	#timer = 0;
 	#open = new Set();
-	#isClosed = false;
 
 	constructor(app, id) {
-		this.app = app;
+		super(app, h("div.page", h("h1", "Webhooks")));
 		this.id = id;
-		this.element = h("div.page", h("h1", "Webhooks"));
 	}
 
-	start() {
-		return this.id ? this.#showEndpoint() : this.#showEndpoints();
-	}
-
-	close() {
-		this.#isClosed = true;
-		clearTimeout(this.#timer);
+	/** Show the endpoints, or one; the deliveries of one are loaded again while some are pending. */
+	async load() {
+		if (!this.id) return this.#showEndpoints();
+		if (!this.deliveries) await this.#showEndpoint();
+		return this.#loadDeliveries();
 	}
 
 	#call(method, path, body) {
-		return this.app.client.request(method, `/api/webhooks${path}`, { body });
+		return this.app.call(method, `/webhooks${path}`, { body });
 	}
 
 	async #showEndpoints() {
@@ -75,7 +71,7 @@ export class WebhooksPage {
 		const endpoint = await this.#call("GET", path);
 		const send = (label, action, body = {}, say = () => {}) => app.button(label, async () => {
 			say(await this.#call("POST", `${path}/${action}`, body));
-			await this.#loadDeliveries();
+			await this.start();
 		});
 		const since = new Date(Date.now() - DAY_MILLISECONDS).toISOString();
 		const actions = [
@@ -84,6 +80,7 @@ export class WebhooksPage {
 			app.button(endpoint.enabled ? "Disable" : "Enable", async () => {
 				await this.#call("PATCH", path, { enabled: !endpoint.enabled });
 				await this.#showEndpoint();
+				await this.start();
 			}),
 			app.button("New secret", async () => this.#showSecret(await this.#call("POST", `${path}/rotate`, {}))),
 			app.button("Delete", async () => {
@@ -95,7 +92,7 @@ export class WebhooksPage {
 		const filter = segmentedField("Deliveries", DELIVERY_STATES, (state) => {
 			this.#state = state;
 			filter.show(state);
-			app.run(() => this.#loadDeliveries());
+			app.run(() => this.start());
 		});
 		filter.show(this.#state);
 		this.deliveries = h("div");
@@ -109,15 +106,12 @@ export class WebhooksPage {
 			this.deliveries,
 			this.#createVerifier(),
 		);
-		await this.#loadDeliveries();
 	}
 
 	async #loadDeliveries() {
-		clearTimeout(this.#timer);
 		const { deliveries } = await this.#call("GET", `/${this.id}/deliveries${this.#state && `?state=${this.#state}`}`);
-		if (this.#isClosed) return;
 		replaceChildren(this.deliveries, deliveries.length > 0 ? deliveries.map((delivery) => this.#createDelivery(delivery)) : h("p.muted", "No deliveries."));
-		if (deliveries.some(({ state }) => state === "pending")) this.#timer = setTimeout(() => this.app.run(() => this.#loadDeliveries()), REFRESH_MILLISECONDS);
+		return deliveries.some(({ state }) => state === "pending") && REFRESH_MILLISECONDS;
 	}
 
 	#createDelivery({ delivery_id: id, state, type, created_at: time, attempts }) {
@@ -138,7 +132,7 @@ export class WebhooksPage {
 		const rows = attempts.map(({ attempt, at, status, error, seconds, excerpt }) => [attempt, formatMoment(at), status ?? error?.message ?? "under way", formatDuration(seconds), h("code", excerpt)]);
 		const redeliver = async () => {
 			await this.#call("POST", `${path}/redeliver`, {});
-			await this.#loadDeliveries();
+			await this.start();
 		};
 		replaceChildren(
 			content,

@@ -32,17 +32,17 @@ FIRST_ROW = """() => {
 }"""
 CHANGE_EACH_FRAME = """async ([exports, frames]) => {
     const { ExportStore } = await import("/console/export_store.js");
-    const { ListPage } = await import("/console/list_page.js");
+    const { default: ListPage } = await import("/console/list_page.js");
     const time = (index) => new Date(Date.UTC(2026, 0, 1) + index * 60_000).toISOString();
     const jobs = Array.from({ length: exports }, (_, index) => ({
         job_id: `job-${index}`, type: "framing", status: "processing", phase: "processing", progress: 0, error: null,
         sequence: 1, input_key: "uploads/a.mp4", output: null, created_at: time(index), acknowledged_at: null,
-        project_id: null, eta_seconds: 9,
+        project_id: null, metadata: {}, eta_seconds: 9,
     })).reverse();
-    const client = { list: async () => ({ exports: jobs, next_cursor: null }) };
+    const call = async () => ({ exports: jobs, next_cursor: null });
     const messages = { areNotificationsOn: false };
-    const store = new ExportStore(client, { onProgress: () => {} });
-    const page = new ListPage({ client, store, messages });
+    const store = new ExportStore({}, { onProgress: () => {} });
+    const page = new ListPage({ call, store, messages });
     document.querySelector("main").replaceChildren(page.element);
     await page.start();
     for (let number = 1; number <= frames; number += 1) {

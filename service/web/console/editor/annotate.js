@@ -1,8 +1,8 @@
 /** Set up clips: mark in and out, name, rate and order them. */
 
 import { button, h, reconcile, setAttributes, setText, svg } from "../dom.js";
-import { formatDuration, formatTimecode } from "../format.js";
-import { checkField, selectField, sliderField, textField, timeField } from "./fields.js";
+import { formatDuration, formatTimecode } from "../words.js";
+import { checkField, numberField, selectField, textField, timeField } from "./fields.js";
 import { Tool } from "./tool.js";
 
 const CLIP_SECONDS = 5;
@@ -25,7 +25,7 @@ export class AnnotateTool extends Tool {
 		this.fields = {
 			name: textField("Name", change("name", String), { maxlength: 500 }),
 			notes: textField("Notes", change("notes"), { rows: 3, maxlength: 5000 }),
-			tags: textField("Tags, separated by commas", change("tags", parseTags), {}),
+			tags: textField("Tags, separated by commas", change("tags", parseTags)),
 			start_time: timeField("In", (start) => this.#patchSpan({ start })),
 			end_time: timeField("Out", (end) => this.#patchSpan({ end })),
 		};
@@ -33,7 +33,7 @@ export class AnnotateTool extends Tool {
 		this.stars = [1, 2, 3, 4, 5].map((rating) => button("★", () => this.#rate(rating), { "aria-label": `${rating} of 5 stars` }));
 		this.clipFields = h("fieldset", h("legend", "Selected clip"), name, h("div.stars", { role: "group", "aria-label": "Rating" }, this.stars), h("div.grid", start, end), notes, tags);
 		this.transition = selectField("Between clips", [["cut", "Cut"], ["fade", "Fade"], ["dissolve", "Dissolve"]], (type) => this.#patchTransition({ type }));
-		this.seconds = sliderField("Seconds of it", (duration) => this.#patchTransition({ duration }, "duration"), { min: 0, max: 3, step: 0.1 });
+		this.seconds = numberField("Seconds of it", (duration) => this.#patchTransition({ duration }, "duration"), { type: "range", min: 0, max: 3, step: 0.1 });
 		this.labels = checkField("Show name, stars and notes in the film", (isOn) => this.patch({ show_labels: isOn ? undefined : false }));
 		const buttons = [button("Mark in (I)", () => this.markIn()), button("Mark out (O)", () => this.markOut())];
 		this.inspector = [h("div.buttons", buttons), this.list, this.clipFields, h("div.grid", this.transition, this.seconds), this.labels];
@@ -48,7 +48,7 @@ export class AnnotateTool extends Tool {
 		const { type, duration } = { type: "cut", duration: 0.5, ...transition };
 		this.transition.show(type);
 		this.seconds.show(duration);
-		this.seconds.element.hidden = type === "cut";
+		this.seconds.hidden = type === "cut";
 		this.labels.show(areShown);
 		const clip = clips[this.#index];
 		this.clipFields.hidden = !clip;

@@ -1,4 +1,4 @@
-/** The config as JSON, editable both ways. */
+/** The config as text: as JSON, editable both ways, and as a command or code that starts the export from elsewhere. */
 
 import { h, setAttributes, setText } from "../dom.js";
 
@@ -40,10 +40,32 @@ export class ConfigText {
 			const config = JSON.parse(this.area.value);
 			const isObject = config?.constructor === Object;
 			this.showProblem(isObject ? "" : "The config is a JSON object.");
+			if (isObject) this.config = config;
 			return isObject ? config : null;
 		} catch (error) {
 			this.showProblem(`This is no JSON yet: ${error.message}`);
 			return null;
 		}
 	}
+}
+
+/** Return the snippets by name; `config` has its `input_key`. */
+export function createSnippets({ type, config }, hasToken) {
+	const { origin } = location;
+	const { input_key: _key, ...settings } = config;
+	const header = hasToken ? `  -H "Authorization: Bearer $FRAMEHOOK_TOKEN" \\\n` : "";
+	return {
+		curl: `curl ${origin}/api/exports \\\n${header}  --json ${quoteForShell(JSON.stringify({ type, config }, null, 2))}\n`,
+		CLI: `framehook export VIDEO --type ${type} --server ${origin} --watch \\\n  --config ${quoteForShell(formatConfig(settings))} --output export.mp4\n`,
+		JavaScript: [
+			`import { createClient } from "${origin}/framehook.js";\n`,
+			`const client = createClient({ baseUrl: "${origin}"${hasToken ? ", token: YOUR_TOKEN" : ""} });`,
+			`const job = await client.export(${JSON.stringify(type)}, ${formatConfig(config)});`,
+			"client.watch(job.job_id, { onUpdate: console.log });\n",
+		].join("\n"),
+	};
+}
+
+function quoteForShell(text) {
+	return `'${text.replaceAll("'", `'\\''`)}'`;
 }

@@ -1,19 +1,17 @@
 /** The page on which an export is set up by eye: stage, preview, timeline, inspector and config. */
 
 import { button, h, replaceChildren, setText } from "../dom.js";
-import { formatTimecode } from "../format.js";
+import { formatTimecode } from "../words.js";
 import { AnnotateTool } from "./annotate.js";
-import { findObstacle } from "./checks.js";
-import { ConfigText } from "./config_text.js";
+import { ConfigText, createSnippets } from "./config_text.js";
 import { segmentedField, selectField } from "./fields.js";
 import { FramingTool } from "./framing.js";
 import { History } from "./history.js";
-import { frameTime } from "./keyframes.js";
 import { OverlayTool } from "./overlay.js";
-import { Player, findPlayerCommand } from "./player.js";
-import { createSnippets } from "./snippets.js";
+import { Player } from "./player.js";
 import { Stage } from "./stage.js";
 import { Strip } from "./strip.js";
+import { frameTime } from "./tool.js";
 
 const TOOLS = { framing: FramingTool, overlay: OverlayTool, annotate: AnnotateTool };
 const QUALITIES = [["draft", "Draft"], ["standard", "Standard"], ["high", "High"]];
@@ -22,7 +20,8 @@ const QUALITIES = [["draft", "Draft"], ["standard", "Standard"], ["high", "High"
  * An editor of one source.
  *
  * `source`: `key`, `name`, `url`, `width`, `height`, `fps`, `duration`. `draft`: `{type, config}` to begin with.
- * `onChange(draft)` is called after each change, `onSubmit(request)` for the button, `say(text)` tells the user something.
+ * `onChange()` is called after each change, `onSubmit(request)` for the button, `say(text)` tells the user something.
+ * `estimate` and `options` are elements of the page that it gives a place.
  */
 export class Editor {
 	selection = null;
@@ -31,12 +30,12 @@ export class Editor {
 	#tools = {};
 	#drafts = {};
 
-	constructor({ source, draft, onChange, onSubmit, say, hasToken }) {
-		Object.assign(this, { source, say, onSubmit, hasToken });
-		this.history = new History(draft ?? { type: "framing", config: FramingTool.createConfig(source) }, (state) => {
+	constructor({ source, draft, onChange, hasToken, ...more }) {
+		Object.assign(this, { source, onChange, hasToken, ...more });
+		this.history = new History(draft ?? { type: "framing", config: FramingTool.createConfig(source) }, () => {
 			this.#typed = null;
 			this.submit.disabled = false;
-			onChange(state);
+			this.onChange();
 			this.refresh();
 		});
 		this.stage = new Stage(source, () => this.refresh());
@@ -120,6 +119,14 @@ export class Editor {
 		this.#showTime();
 	}
 
+	/** Draw what was typed, or show what the service has found wrong with it. */
+	judgeTyped(problem) {
+		if (!this.#typed) return;
+		const { input_key: _key, ...config } = this.#typed;
+		if (problem) this.showProblem(problem);
+		else this.history.change({ type: this.type, config }, "text");
+	}
+
 	showProblem(text) {
 		this.configText.showProblem(text);
 	}
@@ -153,11 +160,11 @@ export class Editor {
 			"div.editor",
 			{ onkeydown: (event) => this.#pressKey(event) },
 			h("div.editor-bar", this.typeField, h("div.buttons", this.undo, this.redo), this.quality, this.submit),
-			this.hint,
+			h("div.page-head", this.hint, this.estimate),
 			h("div.views", this.stage, this.previewPlace),
 			h("div.buttons.transport", transport),
 			this.strip,
-			h("div.panels", this.inspectorPlace, h("details", { open: true }, h("summary", "Config"), h("div.page", this.configText, h("div.buttons", copies)))),
+			h("div.panels", this.inspectorPlace, h("details", { open: true }, h("summary", "Config"), h("div.page", this.configText, h("div.buttons", copies))), this.options),
 		);
 	}
 
@@ -189,15 +196,11 @@ export class Editor {
 		this.history.change({ type, config: this.#drafts[type] ?? TOOLS[type].createConfig(this.source) });
 	}
 
-	/** Take over what was typed; what can't be drawn is not, but is what the button exports. */
+	/** Take over what was typed: it is what the button exports, and is drawn once it is known to be valid. */
 	#readConfig(typed) {
 		this.submit.disabled = typed === null;
-		if (typed === null) return;
-		const { input_key: _key, ...config } = typed;
-		const obstacle = findObstacle(this.type, config);
-		this.#typed = obstacle ? typed : null;
-		this.showProblem(obstacle);
-		if (!obstacle) this.history.change({ type: this.type, config }, "text");
+		this.#typed = typed;
+		if (typed) this.onChange();
 	}
 
 	async #copySnippet(name) {
@@ -223,22 +226,33 @@ export class Editor {
 		return null;
 	}
 
+	/** Return what a key does, as in video editors; nothing for other keys. */
 	#findAction(event, key) {
-		const { tool, selection } = this;
+		const { tool, selection, player } = this;
 		if (event.target.closest("button, a, summary, input, [role=slider]") && [" ", "enter"].includes(key)) return null;
-		if (event.target.closest("[type=range]") && /^(arrow|home|end|page)/.test(key)) return null;
-		if (key === "i" && tool.markIn) return () => tool.markIn();
-		if (key === "o" && tool.markOut) return () => tool.markOut();
-		if (key === "enter") return () => tool.addKeyframe();
-		if (key === "delete" && selection) return () => this.remove(selection);
-		const command = findPlayerCommand(event);
-		return command && (() => command(this.player));
+		if (event.altKey || (event.target.closest("[type=range]") && /^(arrow|home|end|page)/.test(key))) return null;
+		const frames = event.shiftKey ? 10 : 1;
+		const actions = {
+			i: tool.markIn && (() => tool.markIn()),
+			o: tool.markOut && (() => tool.markOut()),
+			enter: () => tool.addKeyframe(),
+			delete: selection && (() => this.remove(selection)),
+			" ": () => player.toggle(),
+			j: () => player.shuttle(-1),
+			k: () => player.pause(),
+			l: () => player.shuttle(1),
+			arrowleft: () => player.step(-frames),
+			arrowright: () => player.step(frames),
+			home: () => player.seek(0),
+			end: () => player.seek(Infinity),
+		};
+		return actions[key];
 	}
 
 	#copy() {
-		const value = this.tool.copy(this.selection);
+		const value = this.tool.copy?.(this.selection); // what `paste` takes
 		if (!value) return;
 		this.#clipboard = { type: this.type, value };
-		this.say("Keyframe copied. Move the playhead and paste it.");
+		this.say("Keyframe copied.");
 	}
 }

@@ -1,6 +1,6 @@
 /** Paint what an overlay does to the picture, as near to the export as a canvas can. */
 
-import { highlightAt } from "./highlight.js";
+import { highlightAt } from "./paths.js";
 
 const REFERENCE_LINES = 1080;
 const LINE_HEIGHT = 1.25;

@@ -1,55 +1,23 @@
-/** Labelled controls. `show(value)` never overwrites what is being typed. */
+/** Labelled controls: elements with their `control`, and `show(value)`, which never overwrites what is being typed. */
 
-import { h } from "../dom.js";
-import { formatTimecode, parseTimecode, roundTo } from "../format.js";
+import { button, h } from "../dom.js";
+import { formatTimecode, parseTimecode, roundTo } from "../words.js";
 
 let count = 0;
 
-class Field {
-	constructor(label, control, format = (value) => value ?? "") {
-		Object.assign(this, { control, format });
-		control.id = `field-${(count += 1)}`;
-		this.element = h("div.field", h("label", { for: control.id }, label), control);
-	}
-
-	show(value) {
-		const { control } = this;
-		const text = String(this.format(value));
+function createField(label, control, format = (value) => value ?? "") {
+	control.id = `field-${(count += 1)}`;
+	const show = (value) => {
+		const text = String(format(value));
 		if ((document.activeElement !== control || control.type === "range") && control.value !== text) control.value = text;
-	}
+	};
+	return Object.assign(h("div.field", h("label", { for: control.id }, label), control), { control, show });
 }
 
-class CheckField {
-	constructor(label, onChange, checked) {
-		this.control = h("input", { type: "checkbox", checked, onchange: () => onChange(this.control.checked) });
-		this.element = h("label.check", this.control, label);
-	}
-
-	show(value) {
-		this.control.checked = value;
-	}
-}
-
-class SegmentedField {
-	constructor(label, options, onChange) {
-		this.buttons = new Map(options.map(([value, text]) => [value, h("button", { type: "button", onclick: () => onChange(value) }, text)]));
-		this.element = h("div.field", h("span.label", label), h("div.segmented", { role: "group", "aria-label": label }, [...this.buttons.values()]));
-	}
-
-	show(value) {
-		for (const [option, element] of this.buttons) element.setAttribute("aria-pressed", option === value);
-	}
-}
-
-/** Return a field for a number; `onChange(number)` is called for each valid input. */
+/** Return a field for a number, a slider if its `type` is "range"; `onChange(number)` is called for each valid input. */
 export function numberField(label, onChange, attributes) {
 	const control = h("input", { type: "number", step: "any", ...attributes, oninput: () => control.value && control.validity.valid && onChange(control.valueAsNumber) });
-	return new Field(label, control, (value) => roundTo(value));
-}
-
-export function sliderField(label, onChange, attributes) {
-	const control = h("input", { type: "range", ...attributes, oninput: () => onChange(control.valueAsNumber) });
-	return new Field(label, control);
+	return createField(label, control, (value) => roundTo(value));
 }
 
 /** Return a field for a time such as `1:02.5`; `onChange(seconds)`. */
@@ -60,30 +28,29 @@ export function timeField(label, onChange) {
 		if (control.reportValidity()) onChange(seconds);
 	};
 	const control = h("input.timecode", { inputmode: "decimal", onchange });
-	return new Field(label, control, (value) => formatTimecode(value, 3));
+	return createField(label, control, (value) => formatTimecode(value, 3));
 }
 
-export function textField(label, onChange, attributes) {
+/** Return a field for a text, or what else an input of its `type` holds; one with `rows` has several lines. */
+export function textField(label, onChange, attributes = {}) {
 	const control = h(attributes.rows ? "textarea" : "input", { dir: "auto", ...attributes, oninput: () => onChange?.(control.value) });
-	return new Field(label, control);
-}
-
-export function colorField(label, onChange) {
-	const control = h("input", { type: "color", oninput: () => onChange(control.value) });
-	return new Field(label, control);
+	return createField(label, control);
 }
 
 /** Return a choice; `options` are `[value, label]`. */
 export function selectField(label, options, onChange) {
 	const control = h("select", { onchange: () => onChange(control.value) }, options.map(([value, text]) => h("option", { value }, text)));
-	return new Field(label, control);
+	return createField(label, control);
 }
 
-export function checkField(label, onChange, isOn = false) {
-	return new CheckField(label, onChange, isOn);
+export function checkField(label, onChange, checked = false) {
+	const control = h("input", { type: "checkbox", checked, onchange: () => onChange(control.checked) });
+	return Object.assign(h("label.check", control, label), { show: (value) => (control.checked = value) }); // a label has its `control`
 }
 
 /** Return a row of buttons of which one is pressed; `options` are `[value, label]`. */
 export function segmentedField(label, options, onChange) {
-	return new SegmentedField(label, options, onChange);
+	const buttons = options.map(([value, text]) => button(text, () => onChange(value), { value }));
+	const show = (chosen) => buttons.forEach((element) => element.setAttribute("aria-pressed", element.value === chosen));
+	return Object.assign(h("div.field", h("span.label", label), h("div.segmented", { role: "group", "aria-label": label }, buttons)), { show });
 }

@@ -1,11 +1,10 @@
 /** Set up a framing: the crop over the picture, its path, trim and speed. */
 
 import { button, h, replaceChildren, setAttributes, svg } from "../dom.js";
-import { cropAt, limitCrop, outputSize } from "./crop.js";
+import { cropAt, limitCrop, outputSize } from "./paths.js";
 import { numberField, segmentedField, selectField } from "./fields.js";
 import { Box } from "./handles.js";
-import { findKeyframe, moveKeyframe, putKeyframe, removeKeyframe } from "./keyframes.js";
-import { Tool, roundValues, toMarks } from "./tool.js";
+import { Tool, findKeyframe, moveKeyframe, putKeyframe, removeKeyframe, roundValues, toMarks } from "./tool.js";
 
 const SIZES = { "9:16": [1080, 1920], "1:1": [1080, 1080], "4:5": [1080, 1350], "16:9": [1920, 1080] };
 const SHAPE_TOLERANCE = 0.02;
@@ -39,12 +38,13 @@ export class FramingTool extends Tool {
 
 	#createInspector() {
 		const put = (name) => (value) => this.#putCrop({ ...this.crop, [name]: value }, name);
+		const putSize = (width, height) => this.#putCrop({ ...this.crop, width, height }, "size");
 		this.shape = segmentedField("Shape", [...Object.keys(SIZES).map((name) => [name, name]), ["free", "Free"]], (name) => this.#chooseShape(name));
 		this.sides = {
 			x: numberField("Left (px)", put("x")),
 			y: numberField("Top (px)", put("y")),
-			width: numberField("Width (px)", (width) => this.#putSize({ width, height: this.#ratio ? width / this.#ratio : this.crop.height }), { min: 16 }),
-			height: numberField("Height (px)", (height) => this.#putSize({ height, width: this.#ratio ? height * this.#ratio : this.crop.width }), { min: 16 }),
+			width: numberField("Width (px)", (width) => putSize(width, this.#ratio ? width / this.#ratio : this.crop.height), { min: 16 }),
+			height: numberField("Height (px)", (height) => putSize(this.#ratio ? height * this.#ratio : this.crop.width, height), { min: 16 }),
 		};
 		this.rotation = numberField("Level the horizon (°)", (value) => this.patch({ rotation: value || undefined }, "rotation"), { min: -180, max: 180, step: 0.1 });
 		this.speed = selectField("Speed of the selected part", [["0.25", "¼ ×"], ["0.5", "½ ×"], ["2", "2 ×"], ["4", "4 ×"]], (value) => this.patchItem("segments", this.findSelected("segments"), { speed: Number(value) }));
@@ -82,7 +82,7 @@ export class FramingTool extends Tool {
 		this.shape.show(findShape(this.config) ?? "free");
 		this.rotation.show(rotation);
 		const segment = this.config.segments?.[this.findSelected("segments")];
-		this.speed.element.hidden = !segment;
+		this.speed.hidden = !segment;
 		if (segment) this.speed.show(segment.speed);
 	}
 
@@ -154,10 +154,6 @@ export class FramingTool extends Tool {
 		const { source, time } = this.editor;
 		const values = roundValues(this.config.rotation ? crop : limitCrop(crop, source));
 		this.patch({ keyframes: putKeyframe(this.config.keyframes, time, source.fps, values) }, group);
-	}
-
-	#putSize(size) {
-		this.#putCrop({ ...this.crop, ...size }, "size");
 	}
 
 	#chooseShape(name) {

@@ -1,13 +1,12 @@
 /** Set up an overlay: ellipses that follow players, and text, over stretches of time. */
 
 import { button, h, svg } from "../dom.js";
-import { roundTo } from "../format.js";
+import { roundTo } from "../words.js";
 import { paintEffects, measureText } from "./effects.js";
-import { checkField, colorField, segmentedField, selectField, sliderField, textField } from "./fields.js";
+import { checkField, numberField, segmentedField, selectField, textField } from "./fields.js";
 import { Box, EllipseHandle } from "./handles.js";
-import { DEFAULT_SETTINGS, highlightAt, scaleOf } from "./highlight.js";
-import { findKeyframe, moveKeyframe, putKeyframe, removeKeyframe } from "./keyframes.js";
-import { Tool, roundValues, toMarks } from "./tool.js";
+import { DEFAULT_SETTINGS, highlightAt, scaleOf } from "./paths.js";
+import { Tool, findKeyframe, moveKeyframe, putKeyframe, removeKeyframe, roundValues, toMarks } from "./tool.js";
 
 const ITEM_SECONDS = 2;
 const EFFECTS = [["dark_overlay", "Dim the rest"], ["brightness_boost", "Brighten"], ["original", "Outline only"]];
@@ -61,15 +60,15 @@ export class OverlayTool extends Tool {
 		const textSetting = (name) => (value) => this.#patchText({ [name]: value }, name);
 		this.fields = {
 			effect: segmentedField("Effect", EFFECTS, (effect_type) => this.patch({ effect_type })),
-			dim: sliderField("Strength", setting("dim_strength"), { min: 0, max: 1, step: 0.05 }),
+			dim: numberField("Strength", setting("dim_strength"), { type: "range", min: 0, max: 1, step: 0.05 }),
 			shape: segmentedField("Shape", [["body", "Body"], ["ground", "At the feet"]], setting("shape")),
 			fill: checkField("Fill the ellipse", setting("fill_enabled")),
 		};
-		this.color = colorField("Color of this highlight", (color) => this.patchItem(REGIONS, this.#regionIndex, { color }, "color"));
+		this.color = textField("Color of this highlight", (color) => this.patchItem(REGIONS, this.#regionIndex, { color }, "color"), { type: "color" });
 		this.text = {
 			text: textField("Text", (text) => text && this.#patchText({ text }, "text"), { rows: 2, maxlength: 1000 }),
-			size: sliderField("Size", textSetting("size"), { min: 12, max: 240, step: 2 }),
-			color: colorField("Color of this text", textSetting("color")),
+			size: numberField("Size", textSetting("size"), { type: "range", min: 12, max: 240, step: 2 }),
+			color: textField("Color of this text", textSetting("color"), { type: "color" }),
 			box: checkField("Box behind the text", (isOn) => this.#patchText({ box: isOn ? { color: "#000000" } : undefined })),
 			anchor: selectField("Placed by its", ANCHORS.map((name) => [name, name.replace("-", " ")]), textSetting("anchor")),
 		};

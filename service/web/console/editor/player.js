@@ -98,20 +98,3 @@ export class Player {
 		if (this.rate || this.#video.seeking) this.#schedule();
 	}
 }
-
-/** Return what the keys of video editors do; null for other keys. */
-export function findPlayerCommand({ key, shiftKey, ctrlKey, metaKey, altKey }) {
-	if (ctrlKey || metaKey || altKey) return null;
-	const frames = shiftKey ? 10 : 1;
-	const commands = {
-		" ": (player) => player.toggle(),
-		j: (player) => player.shuttle(-1),
-		k: (player) => player.pause(),
-		l: (player) => player.shuttle(1),
-		arrowleft: (player) => player.step(-frames),
-		arrowright: (player) => player.step(frames),
-		home: (player) => player.seek(0),
-		end: (player) => player.seek(Infinity),
-	};
-	return commands[key.toLowerCase()];
-}

@@ -1,7 +1,7 @@
 /** The timeline: a ruler, the playhead, and a row per track with bars and marks that can be dragged. */
 
 import { h, reconcile, setAttributes, setText, trackPointer } from "../dom.js";
-import { formatTimecode } from "../format.js";
+import { formatTimecode } from "../words.js";
 
 const LABEL_SECONDS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200];
 const LABEL_PIXELS = 80;
@@ -13,7 +13,7 @@ export class Strip {
 	constructor(editor) {
 		this.#editor = editor;
 		this.ruler = h("div.ruler", { "aria-hidden": "true" });
-		this.playhead = h("div.playhead", { role: "slider", tabindex: 0, "aria-label": "Playhead", "aria-valuemin": 0, "aria-valuemax": editor.source.duration });
+		this.playhead = h("div.playhead", { role: "slider", tabindex: 0, "aria-label": "Playhead", "aria-valuemax": editor.source.duration });
 		this.tracks = h("div");
 		this.area = h("div.strip-area", { onpointerdown: (event) => this.#scrub(event) }, this.ruler, this.tracks, this.playhead);
 		this.element = h("section.strip", { "aria-label": "Timeline" }, this.area);
@@ -37,8 +37,9 @@ export class Strip {
 	#updateTrack(element, { id: trackId, label, bars = [], marks = [] }) {
 		setAttributes(element, { "aria-label": label });
 		const [barPlace, markPlace] = element.children;
-		reconcile(barPlace, bars, (bar) => bar.id, ({ id }) => this.#createBar({ kind: "bar", trackId, id }), (child, bar) => this.#updateBar(child, bar));
-		reconcile(markPlace, marks, (mark) => mark.id, ({ id }) => this.#createMark({ kind: "mark", trackId, id }), (child, mark) => this.#updateMark(child, mark));
+		const update = (child, span) => this.#update(child, span);
+		reconcile(barPlace, bars, (bar) => bar.id, ({ id }) => this.#createBar({ kind: "bar", trackId, id }), update);
+		reconcile(markPlace, marks, (mark) => mark.id, ({ id }) => this.#createMark({ kind: "mark", trackId, id }), update);
 	}
 
 	#createMark(item) {
@@ -61,21 +62,17 @@ export class Strip {
 		});
 	}
 
-	#updateMark(element, mark) {
-		element.style.left = this.#percent(mark.time);
-		this.#update(element, element, mark, `${mark.label} at ${formatTimecode(mark.time)}`);
-	}
-
-	#updateBar(element, bar) {
-		element.style.left = this.#percent(bar.start);
-		element.style.width = this.#percent(bar.end - bar.start);
-		setText(element.firstChild, bar.label);
-		this.#update(element, element.firstChild, bar, `${bar.label}, ${formatTimecode(bar.start)} to ${formatTimecode(bar.end)}`);
-	}
-
-	#update(element, control, span, label) {
+	/** Bring a bar, or a mark, which has a time alone, up to date. */
+	#update(element, span) {
+		const { label, time, start = time, end } = span;
+		const control = element.firstChild ?? element;
 		element.span = span;
-		setAttributes(control, { "aria-label": label });
+		element.style.left = this.#percent(start);
+		if (end) {
+			element.style.width = this.#percent(end - start);
+			setText(control, label);
+		}
+		setAttributes(control, { "aria-label": end ? `${label}, ${formatTimecode(start)} to ${formatTimecode(end)}` : `${label} at ${formatTimecode(time)}` });
 		element.classList.toggle("selected", this.#editor.isSelected(element.item));
 	}
 

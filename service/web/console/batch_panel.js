@@ -1,0 +1,42 @@
+/** A batch: what its exports add up to, and what can be done with all of them. */
+
+import { h, replaceChildren } from "./dom.js";
+import { LiveView } from "./live_view.js";
+import { STATUSES, formatDollars, join } from "./words.js";
+
+const REFRESH_MILLISECONDS = 3000;
+
+export class BatchPanel extends LiveView {
+	constructor(app, id) {
+		super(app, h("section.panel", { "aria-label": "Batch" }));
+		this.id = id;
+	}
+
+	async load() {
+		const { name, total, counts, progress, cost_usd: cost, completed_at: end } = await this.#call("GET");
+		const states = Object.entries(STATUSES).map(([status, label]) => counts[status] && `${counts[status]} ${label.toLowerCase()}`);
+		const cancel = this.app.button("Cancel all", async () => {
+			await this.#call("DELETE");
+			await this.start();
+		});
+		replaceChildren(
+			this.element,
+			h("div.page-head", h("h2", { dir: "auto" }, name ?? `Batch of ${total}`), h("div.buttons", (counts.pending || counts.processing) && cancel, this.app.button("Delete all for good", () => this.#erase(), { class: "danger" }))),
+			h("p.muted", { role: "status" }, join(...states, cost > 0 && formatDollars(cost))),
+			h("progress", { max: 100, value: progress, "aria-label": "Progress of the batch" }),
+		);
+		return !end && REFRESH_MILLISECONDS;
+	}
+
+	#call(method, query) {
+		return this.app.call(method, `/batches/${encodeURIComponent(this.id)}`, { query });
+	}
+
+	async #erase() {
+		if (!confirm("Delete the files and all data of these exports? They can't be restored.")) return;
+		await this.#call("DELETE", { purge: true });
+		const { store } = this.app; // sockets do not say what is erased
+		for (const { job_id: id, batch_id: batch } of [...store.jobs]) if (batch === this.id) store.forget(id);
+		location.hash = "#/";
+	}
+}
