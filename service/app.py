@@ -78,7 +78,7 @@ def create_app(
         exception_handlers=EXCEPTION_HANDLERS,
     )
     app.router.redirect_slashes = False  # it would redirect to http:// and to the Host that the request names
-    cross_origin = CrossOrigin(OriginPolicy(settings.origin, settings.allowed_origins))
+    cross_origin = CrossOrigin(OriginPolicy.of(settings))
     callbacks = Callbacks()
     requests = RequestLog(trace_requests(app.build_middleware_stack(), tracing), count_request)
     app.middleware_stack = CallbackFastPath(cross_origin.wrap(requests), callbacks)

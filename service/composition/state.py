@@ -24,7 +24,7 @@ def build_state(
 ) -> State:
     """Return the state of the application."""
     settings, storage, newest_key = base.settings, base.storage, base.master_keys[0]
-    origins = OriginPolicy(settings.origin, settings.allowed_origins)
+    origins = OriginPolicy.of(settings)
     batches, estimator = create_exports(base, webhooks, jobs)
     return State(
         **_build_fixed_state(base),

@@ -149,6 +149,13 @@ async def test_an_upload_is_given_up_on_the_page_and_leaves_nothing(
     )
 
 
+async def test_a_page_at_another_address_than_the_public_one_uploads_and_plays(
+    browser_context: BrowserContext, service: ServiceProcess, gradient: Path
+) -> None:
+    async with open_console(browser_context, f"http://127.0.0.1:{service.port}") as console:
+        await console.upload(gradient)
+
+
 async def test_a_name_from_right_to_left_is_shown_in_its_direction(
     console: ConsolePage, gradient: Path, tmp_path: Path
 ) -> None:

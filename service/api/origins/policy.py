@@ -1,13 +1,14 @@
 """Decide by its origin what a page of a browser may do: read responses, open sockets, use the user's cookie."""
 
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
 from service.api.origins.refusal_log import RefusalLog
 from service.problems import Forbidden
-from service.web_addresses import ANY_ORIGIN
+from service.settings import Settings
+from service.web_addresses import ANY_ORIGIN, is_loopback
 
 _HARMLESS_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OWN_SITES = frozenset({"same-origin", "none"})
@@ -28,11 +29,24 @@ class OriginPolicy:
     a user who visits a page does not lend it the cookie.
     """
 
-    def __init__(self, own: str = "", allowed: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, own: str = "", allowed: tuple[str, ...] = (), listening: frozenset[str] = frozenset()
+    ) -> None:
         self._own_address = urlsplit(own).netloc
+        self._listening = listening
         self._named = frozenset(allowed) - {ANY_ORIGIN}
         self._allows_any = ANY_ORIGIN in allowed
         self.refusals = RefusalLog()
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return the policy of a service; its own page may also be open at the address on which it listens.
+
+        Files are at the public URL, so that the page reads them across origins then.
+        """
+        names = {settings.host, "localhost", "127.0.0.1"} if is_loopback(settings.host) else {settings.host}
+        listening = frozenset(f"http://{name}:{settings.port}" for name in names)
+        return cls(settings.origin, settings.allowed_origins, listening)
 
     @property
     def allows_pages(self) -> bool:
@@ -45,7 +59,7 @@ class OriginPolicy:
 
     def may_read(self, origin: str) -> bool:
         """Tell whether pages of another origin may read responses."""
-        return self._allows_any or self.is_named(origin)
+        return self._allows_any or self.is_named(origin) or origin in self._listening
 
     def may_connect(self, connection: HTTPConnection[Any]) -> bool:
         """Tell whether the page that sent a request may open a WebSocket, which no browser prevents."""

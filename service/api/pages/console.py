@@ -29,8 +29,9 @@ _SPACE_IN_STYLES = re.compile(r"\s*([{};]|:(?=\s))\s*")
 
 
 def create_console_files(settings: Settings) -> ConsoleFiles:
-    """Return the policy for the storage that is set, and the sample in the data folder."""
-    return ConsoleFiles(content_policy(_storage_origins(settings)), SampleFile(settings.data_dir))
+    """Return the policy for the addresses of files, and the sample in the data folder."""
+    origins = (settings.origin, *_storage_origins(settings))
+    return ConsoleFiles(content_policy(origins), SampleFile(settings.data_dir))
 
 
 def _storage_origins(settings: Settings) -> tuple[str, ...]:
@@ -41,17 +42,20 @@ def _storage_origins(settings: Settings) -> tuple[str, ...]:
     return f"{url.scheme}://{url.netloc}", f"{url.scheme}://{settings.r2_bucket_name}.{url.netloc}"
 
 
-def content_policy(storage_origins: tuple[str, ...]) -> str:
-    """Return the Content-Security-Policy: nothing from elsewhere, except files of the bucket."""
-    own_and_storage = " ".join(("'self'", *storage_origins))
+def content_policy(file_origins: tuple[str, ...]) -> str:
+    """Return the Content-Security-Policy: nothing from elsewhere, except files of the public URL and the bucket.
+
+    The page may be open at another address than the public one, such as that of a tunnel for Modal.
+    """
+    own_and_files = " ".join(("'self'", *file_origins))
     return "; ".join(
         (
             "default-src 'none'",
             "script-src 'self'",
             "style-src 'self'",
             "img-src 'self' data:",
-            f"media-src {own_and_storage} blob:",
-            f"connect-src {own_and_storage}",
+            f"media-src {own_and_files} blob:",
+            f"connect-src {own_and_files}",
             "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'none'",
