@@ -17,6 +17,11 @@ from playwright.async_api import Browser
 from tests.bench import contact_sheets
 from tests.bench.video import footage
 from tests.console.console_page import ConsolePage, open_console
+from tests.service.webhooks.verifying_receivers import (
+    PythonReceiver,
+    run_python_receiver,
+    verify_with_standardwebhooks,
+)
 from tests.support.browser.chromium import launch_chromium
 from tests.support.service_process import ServiceProcess
 
@@ -29,11 +34,13 @@ SHOWN = {
 SHOWN_WIDTH = 760
 COLORS = 128
 LOADED = {
-    "list": "figure video",
+    "list": ".row",
     "export": ".bars",
     "new": ".drop",
-    "webhooks": "form",
-    "system": "dl",
+    "uploads": "td",
+    "webhooks": "td",
+    "deliveries": ".delivery[open] td",
+    "system": ".days",
 }
 """What each page shows when it is complete."""
 TOOLS = {"editor": "Framing", "overlay": "Overlay", "annotate": "Annotate"}
@@ -68,9 +75,24 @@ async def set_up(console: ConsolePage, film: Path, tool: str, config: dict[str, 
     await area.blur()
 
 
-async def draw_pages(browser: Browser, service: ServiceProcess, film: Path, folder: Path) -> None:
+async def add_webhooks(service: ServiceProcess, receiver: PythonReceiver) -> str:
+    """Add an endpoint that works and one that is switched off, and return the id of the first."""
+    added = []
+    for description in ("Shop", "Archive"):
+        body = {"url": receiver.url, "description": description}
+        answer = await service.http.post("/api/webhooks", json=body)
+        added.append(answer.raise_for_status().json())
+    await receiver.use_key(added[0]["secret"])
+    await service.http.patch(f"/api/webhooks/{added[1]['id']}", json={"enabled": False})
+    return str(added[0]["id"])
+
+
+async def draw_pages(
+    browser: Browser, service: ServiceProcess, receiver: PythonReceiver, film: Path, folder: Path
+) -> None:
     """Draw every page in every look."""
     url = f"http://127.0.0.1:{service.port}"
+    webhook = await add_webhooks(service, receiver)
     context = await browser.new_context(viewport={"width": 1360, "height": 900})
     async with open_console(context, url) as console:
         framing = await make_exports(console, film)
@@ -79,7 +101,9 @@ async def draw_pages(browser: Browser, service: ServiceProcess, film: Path, fold
         "list": "#/",
         "export": f"#/exports/{framing}",
         "new": "#/new",
+        "uploads": "#/uploads",
         "webhooks": "#/webhooks",
+        "deliveries": f"#/webhooks/{webhook}",
         "system": "#/system",
     }
     for device, (width, height) in SIZES.items():
@@ -90,6 +114,8 @@ async def draw_pages(browser: Browser, service: ServiceProcess, film: Path, fold
             async with open_console(context, url) as console:
                 for name, place in places.items():
                     await console.open(place)
+                    if name == "deliveries":
+                        await console.page.locator(".delivery summary").first.click()
                     await console.page.wait_for_selector(LOADED[name])
                     await console.wait_for_videos()
                     await console.page.screenshot(path=folder / f"{name}-{scheme}-{device}.png")
@@ -117,8 +143,13 @@ def shrink(source: Path, target: Path) -> None:
 async def run(folder: Path, documents: Path) -> None:
     with tempfile.TemporaryDirectory() as name:
         film = footage.make_film(Path(name) / "match.mp4", contact_sheets.SECONDS, contact_sheets.SCALE)
-        async with ServiceProcess(Path(name) / "service") as service, launch_chromium() as browser:
-            await draw_pages(browser, service, film, folder)
+        settings = {"WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8", "WEBHOOK_ALLOW_HTTP": "true"}
+        with run_python_receiver(verify_with_standardwebhooks) as receiver:
+            async with (
+                ServiceProcess(Path(name) / "service", settings) as service,
+                launch_chromium() as browser,
+            ):
+                await draw_pages(browser, service, receiver, film, folder)
     for source, target in SHOWN.items():
         shrink(folder / f"{source}.png", documents / f"{target}.png")
 
