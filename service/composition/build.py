@@ -40,6 +40,7 @@ from service.ingest.finalizer import Finalizer
 from service.ingest.prober import Prober
 from service.jobs.serializers import JobSerializer
 from service.settings import Settings
+from service.tracing.runs import trace_steps
 from service.workers.starter import WorkerStarter
 
 
@@ -98,6 +99,7 @@ def _build_jobs(base: Base, webhooks: Webhooks, replacements: Replacements) -> J
         max_output_bytes=settings.max_output_bytes,
         leases=leases,
         on_complete=forecasts.record_run,
+        trace=trace_steps(replacements.tracing),
     )
     limits = create_limits(settings)
     ender = AttemptEnder(database, changes, clock)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from msgspec.structs import replace
 
@@ -20,6 +21,8 @@ from service.jobs import finalize_leases
 from service.jobs.models import Job
 
 logger = logging.getLogger("framehook.outcomes")
+
+Trace = Callable[[str, Job], AbstractContextManager[object]]
 
 MISSING = Failure(
     code="output_missing", message="The exported file is missing in storage or incomplete.", transient=True
@@ -71,10 +74,11 @@ class Finalizer:
         max_output_bytes: int,
         leases: LeaseRenewal,
         on_complete: Callable[[Job], None] = lambda _job: None,
+        trace: Trace = lambda _step, _job: nullcontext(),
     ) -> None:
         """Take the prober of outputs, and the renewal of the leases of outputs being finalized.
 
-        `on_complete` is called after the commit that completes a job.
+        `on_complete` is called after the commit that completes a job. What `trace` returns is kept open during a step.
         """
         self._database = database
         self._storage = storage
@@ -84,6 +88,7 @@ class Finalizer:
         self._max_output_bytes = max_output_bytes
         self._leases = leases
         self._on_complete = on_complete
+        self._trace = trace
 
     async def apply(self, change: Change) -> Outcome:
         """Apply a change and return its outcome after the commit."""
@@ -133,7 +138,8 @@ class Finalizer:
         assert change.report.output is not None
         try:
             async with self._leases.keep(lease):
-                failure = await self._publish_output(job, change.report.output, lease)
+                with self._trace("publish", job):
+                    failure = await self._publish_output(job, change.report.output, lease)
         except FinalizationTooLong:
             failure = TOO_LONG
         except LeaseLost:
@@ -146,7 +152,8 @@ class Finalizer:
             logger.warning("the output was rejected: %s", failure.code, extra=job.log_fields)
             lost = with_lost_output(change.report, failure)
             return await self._submit(replace(change, type=EventType.FAILED, report=lost))
-        outcome = await self._writer.submit(change)
+        with self._trace("commit", job):
+            outcome = await self._writer.submit(change)
         if outcome is Refusal.OVER:
             await self._changes.clean_up(job)
         elif isinstance(outcome, Applied) and outcome.job is not None:

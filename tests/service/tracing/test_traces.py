@@ -1,5 +1,6 @@
 """One trace leads from a request through the run of its export to the webhooks, and reaches a collector."""
 
+import hashlib
 import subprocess
 import sys
 from collections import Counter
@@ -28,11 +29,13 @@ from tests.support.live_server import (
     serve_script,
     settings_on,
 )
+from tests.support.small_mp4 import make_video
 
 TRACE_ID, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE_ID}-{CALLER}-01"
 REQUEST_ID = "the-request-of-a-page"
-PHASES = {"queued", "starting", "cold_start", "processing"}
+STEPS = {"spawn", "publish", "commit"}
+PHASES = {"queued", "starting", "cold_start", "processing", "finalizing"}
 OFF = """
 import sys
 from service.app import create_app
@@ -72,16 +75,20 @@ async def test_the_spans_of_an_export_reach_a_collector(data_dir: Path) -> None:
             run = await server.next_run()
             await run.report_started()
             await run.report_progress(50)
-            await run.report_failed()
+            content = make_video(b"traced")
+            server.write_output(run, content)
+            checksum = f"sha256:{hashlib.sha256(content).hexdigest()}"
+            completed = await run.report_completed(size=len(content), checksum=checksum)
+            assert completed.status_code == 200
             await wait_all_ended(server.http, endpoint, 2)
     spans = [span for span in read_spans(collector) if span.trace_id.hex() == TRACE_ID]
     by_name = {span.name: span for span in spans}
     request, export = by_name["POST /api/exports"], by_name["export"]
     assert Counter(span.name for span in spans) == Counter(
-        {"POST /api/exports": 1, "export": 1, "spawn": 1, "deliver": 2} | dict.fromkeys(PHASES, 1)
+        {"deliver": 2} | dict.fromkeys({"POST /api/exports", "export", *STEPS, *PHASES}, 1)
     )
     assert request.parent_span_id.hex() == CALLER
-    for name in ("export", "spawn", "deliver"):
+    for name in ("export", "deliver", *STEPS):
         assert by_name[name].parent_span_id == request.span_id
     for phase in PHASES:
         assert by_name[phase].parent_span_id == export.span_id
