@@ -78,6 +78,12 @@ def test_every_copied_path_exists_and_is_not_ignored() -> None:
     assert all((ROOT / path).exists() for path in copied)
 
 
+def test_files_with_secrets_are_no_part_of_the_build() -> None:
+    ignored = (INFRA / "Dockerfile.dockerignore").read_text().splitlines()
+    assert {"**/.env*", "**/secrets.env"} <= set(ignored)
+    assert {".env", "secrets.env"} <= set((ROOT / ".gitignore").read_text().splitlines())
+
+
 def test_the_image_sets_settings_and_no_secret() -> None:
     environment = image_environment()
     names = set(environment) - {"PATH", "HOME", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
