@@ -11,7 +11,7 @@ from service.composition.machine_checks import check_machine
 from service.doctor.callbacks import check_callbacks, post_from_process
 from service.doctor.configuration import check_settings
 from service.doctor.database import examine_database
-from service.doctor.modal import check_modal, open_runner, post_from_modal
+from service.doctor.modal import examine_modal, open_runner
 from service.doctor.storage import examine_bucket, examine_folder
 from service.doctor.streams import check_streams
 from service.settings import Inspection, Settings
@@ -71,11 +71,7 @@ async def _examine_runner(settings: Settings) -> list[Finding]:
     if not settings.modal_enabled:
         return [await check_callbacks(settings, master_key, post_from_process)]
     async with open_runner(settings) as runner:
-        modal = await check_modal(runner)
-        callbacks = await check_callbacks(
-            settings, master_key, lambda target: post_from_modal(runner, target)
-        )
-    return [modal, callbacks]
+        return await examine_modal(settings, runner, master_key)
 
 
 async def _examine_streams(settings: Settings, token: str | None) -> list[Finding]:

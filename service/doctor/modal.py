@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,9 @@ import msgspec
 
 from callbacks.probe import ProbeAnswer, ProbeTarget
 from service.dispatch.runners import RunnerRefused
+from service.doctor.callbacks import check_callbacks
 from service.settings import Settings
-from service.startup.findings import Finding, fail, ok, warn
+from service.startup.findings import Finding, Level, fail, ok, warn
 
 if TYPE_CHECKING:
     from service.dispatch.runners.modal import ModalRunner
@@ -40,6 +42,17 @@ async def check_modal(runner: "ModalRunner") -> Finding:
     if runner.notice is not None:
         return warn("modal", runner.notice.message)
     return ok("modal", f"the token is accepted, and the app is of release {version('framehook')}")
+
+
+async def examine_modal(settings: Settings, runner: "ModalRunner", master_key: bytes) -> list[Finding]:
+    """Check Modal, and let a container report to the service if there is one that can."""
+    modal = await check_modal(runner)
+    if modal.level is not Level.OK:
+        return [
+            modal,
+            warn("callbacks", "not tried: a container of an app of this release has to post the probe"),
+        ]
+    return [modal, await check_callbacks(settings, master_key, partial(post_from_modal, runner))]
 
 
 async def post_from_modal(runner: "ModalRunner", target: ProbeTarget) -> ProbeAnswer:

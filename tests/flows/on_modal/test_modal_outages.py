@@ -1,7 +1,6 @@
 """Exports on Modal while Modal, the app, the token or the way of the callbacks fails."""
 
 import asyncio
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,13 @@ from callbacks.probe import ProbeTarget
 from gpu.spec import AttemptSpec
 from infra.modal_local import Faults, ModalLocal
 from service.dispatch.runners.modal import RELEASE, ModalRunner
-from service.doctor.callbacks import check_callbacks
-from service.doctor.modal import check_modal, post_from_modal
+from service.doctor.examination import examine
+from service.doctor.modal import examine_modal, post_from_modal
+from service.settings import Inspection
 from service.startup.findings import Level
 from tests.flows.on_modal.callback_proxy import OUTPUT
 from tests.flows.on_modal.conftest import deploy_app
-from tests.flows.on_modal.modal_harness import ModalHarness, create_runner, open_harness
+from tests.flows.on_modal.modal_harness import ModalHarness, create_runner, open_harness, settings_for
 from tests.support.live_server import MASTER
 
 pytestmark = pytest.mark.anyio
@@ -151,21 +151,27 @@ async def test_a_service_that_can_start_runs_is_ready(harness: ModalHarness) -> 
 
 
 async def test_a_probe_from_a_container_reaches_the_service(plane: ModalLocal, harness: ModalHarness) -> None:
+    findings = await examine(Inspection(harness.settings, (), frozenset()), None)
+    failures = [finding for finding in findings if finding.level is Level.FAIL]
+    assert failures == []
+    checks = {finding.check: finding.message for finding in findings}
+    assert f"release {RELEASE}" in checks["modal"]
+    assert "takes signed reports" in checks["callbacks"]
     runner = create_runner(plane)
-    modal = await check_modal(runner)
-    assert (modal.level, f"release {RELEASE}" in modal.message) == (Level.OK, True)
-    settings = harness.settings
-    finding = await check_callbacks(settings, MASTER.encode(), partial(post_from_modal, runner))
-    assert finding.level is Level.OK, finding.message
-    elsewhere = settings.model_copy(update={"callback_url": "http://127.0.0.1:1"})
-    lost = await check_callbacks(elsewhere, MASTER.encode(), partial(post_from_modal, runner))
+    elsewhere = harness.settings.model_copy(update={"callback_url": "http://127.0.0.1:1"})
+    _, lost = await examine_modal(elsewhere, runner, MASTER.encode())
     assert (lost.level, "can't be reached from where runs are" in lost.message) == (Level.FAIL, True)
     await runner.close()
 
 
-async def test_an_app_without_the_function_that_probes_says_so(plane: ModalLocal, data_dir: Path) -> None:
+async def test_without_an_app_no_probe_is_tried(plane: ModalLocal, data_dir: Path) -> None:
     runner = create_runner(plane, "nothing")
-    target = ProbeTarget.create("http://127.0.0.1:1", MASTER.encode(), "doctor-1")
-    answer = await post_from_modal(runner, target)
+    settings = settings_for(data_dir, 1)
+    modal, callbacks = await examine_modal(settings, runner, MASTER.encode())
+    assert (modal.level, "is not deployed" in modal.message) == (Level.FAIL, True)
+    assert (callbacks.level, "not tried" in callbacks.message) == (Level.WARN, True)
+    answer = await post_from_modal(
+        runner, ProbeTarget.create("http://127.0.0.1:1", MASTER.encode(), "doctor-1")
+    )
     assert "no container of the app could be asked" in answer.error
     await runner.close()
