@@ -2,7 +2,8 @@
 
 import os
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from service.doctor.clock import compare_clocks
 from service.startup.findings import Finding, Level, fail, ok, warn
 
 if TYPE_CHECKING:
-    from infra.storage.client import S3Config
+    from infra.storage.client import Bucket, S3Config
 
 DATE_ROUNDING_SECONDS = 0.5
 """The header `Date` has whole seconds."""
@@ -20,24 +21,8 @@ DATE_ROUNDING_SECONDS = 0.5
 
 async def check_bucket_access(config: "S3Config") -> Finding:
     """Check that the bucket exists and takes the key, with a single request."""
-    from infra.storage.client import Bucket, ObjectNotFound  # importing boto3 takes half a second
-
-    bucket = Bucket(config, attempts=1, threads=1)
-    try:
-        await bucket.call("head_bucket")
-    except (BucketNotFound, ObjectNotFound):
-        return fail(
-            "storage", f"R2_BUCKET_NAME: there is no bucket {bucket.name}; run framehook bucket prepare"
-        )
-    except StorageUnavailable as error:
-        return fail("storage", f"R2_ENDPOINT_URL: {error}; check the URL and the network", is_temporary=True)
-    except StorageError as error:
-        return fail(
-            "storage", f"R2_ACCESS_KEY_ID: {error}; check key, secret, and the permissions of the key"
-        )
-    finally:
-        await bucket.close()
-    return ok("storage", f"the bucket {bucket.name} can be reached")
+    async with _open_bucket(config) as bucket:
+        return await _check_access(bucket)
 
 
 def examine_folder(data_dir: Path) -> Finding:
@@ -65,22 +50,47 @@ async def examine_bucket(
     config: "S3Config", origins: Sequence[str], now: Callable[[], float]
 ) -> list[Finding]:
     """Write, read and delete an object, compare the clock, and look at the rules; raises StorageError."""
-    access = await check_bucket_access(config)
-    if access.level is not Level.OK:
-        return [access]
     from infra.storage.bucket_setup import list_missing_rules, try_bucket
-    from infra.storage.client import Bucket
 
-    bucket = Bucket(config, attempts=2, threads=1)
-    try:
+    async with _open_bucket(config) as bucket:
+        access = await _check_access(bucket)
+        if access.level is not Level.OK:
+            return [access]
         date = await try_bucket(bucket)
         here = now()
         missing = await list_missing_rules(bucket, origins)
-    finally:
-        await bucket.close()
     findings = [ok("storage", f"the bucket {config.bucket} takes, returns in parts and deletes objects")]
     if date:
         there = parsedate_to_datetime(date).timestamp()
         findings.append(compare_clocks("the storage", here=here, there=there + DATE_ROUNDING_SECONDS))
     rules = [warn("storage rules", f"{sentence}; run framehook bucket prepare") for sentence in missing]
     return [*findings, *(rules or [ok("storage rules", "pages may upload, and remains are deleted")])]
+
+
+@asynccontextmanager
+async def _open_bucket(config: "S3Config") -> "AsyncIterator[Bucket]":
+    from infra.storage.client import Bucket  # importing boto3 takes half a second
+
+    bucket = Bucket(config, attempts=1, threads=1)
+    try:
+        yield bucket
+    finally:
+        await bucket.close()
+
+
+async def _check_access(bucket: "Bucket") -> Finding:
+    from infra.storage.client import ObjectNotFound
+
+    try:
+        await bucket.call("head_bucket")
+    except (BucketNotFound, ObjectNotFound):
+        return fail(
+            "storage", f"R2_BUCKET_NAME: there is no bucket {bucket.name}; run framehook bucket prepare"
+        )
+    except StorageUnavailable as error:
+        return fail("storage", f"R2_ENDPOINT_URL: {error}; check the URL and the network", is_temporary=True)
+    except StorageError as error:
+        return fail(
+            "storage", f"R2_ACCESS_KEY_ID: {error}; check key, secret, and the permissions of the key"
+        )
+    return ok("storage", f"the bucket {bucket.name} can be reached")
