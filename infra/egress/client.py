@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from ssl import SSLContext, SSLError
 from typing import Final
 
@@ -66,7 +66,9 @@ class EgressClient:
         """Check the URL and every address of its host; raises BlockedURL or Unreachable."""
         await self._resolver.resolve(get_host(parse_url(url, self._policy)))
 
-    async def post(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> EgressResponse:
+    async def post(
+        self, url: str, *, body: bytes | AsyncIterable[bytes], headers: Mapping[str, str]
+    ) -> EgressResponse:
         """Send `body` and return the response; raises BlockedURL or Unreachable.
 
         The host is resolved and checked again, and the connection goes to a checked address.

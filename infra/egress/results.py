@@ -53,3 +53,7 @@ class EgressResponse:
     retry_after: str | None
     excerpt: str
     seconds: float
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300  # noqa: PLR2004 - 2xx

@@ -181,7 +181,7 @@ def _due_values(now: float) -> dict[str, float]:
 
 def _blames_endpoint(attempt: FinishedAttempt) -> bool:
     """Tell whether the result counts as a failure of the endpoint."""
-    return attempt.delivery.type != TEST_EVENT and not attempt.result.is_local_fault
+    return not attempt.delivery.is_test and not attempt.result.is_local_fault
 
 
 async def _lock_deliveries(session: AsyncSession, finished: Sequence[FinishedAttempt]) -> None:
@@ -218,7 +218,8 @@ def _failure_values(attempt: FinishedAttempt, *, random: Random, now: float) -> 
     """Return the parameters of `_SET_FAILED`: the next attempt, or the end."""
     delivery, result = attempt.delivery, attempt.result
     tries = delivery.tries + (0 if result.is_local_fault else 1)
-    next_at = next_attempt_at(delivery.type, tries, result, now=now, random=random)
+    event_type = TEST_EVENT if delivery.is_test else delivery.type
+    next_at = next_attempt_at(event_type, tries, result, now=now, random=random)
     is_final = next_at is None or result.is_gone
     return _attempt_key(delivery) | {
         "state": DeliveryState.FAILED.value if is_final else DeliveryState.PENDING.value,

@@ -127,7 +127,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     requests ever sent. `lease_until` is set while an attempt is in flight: no other process may send the delivery
     before, and `next_at` is the same moment. The lease of a delivery that fails for good while it is in flight stays,
     so newer events still wait for its end. `scheduled_at` is when `next_at` and `lease_until` were set: a future
-    value shows that the clock was set back.
+    value shows that the clock was set back. `fault` is what a test event rehearses.
     """
 
     delivery_id: PrimaryKey
@@ -148,6 +148,12 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     scheduled_at: float | None
     created_at: float
     ended_at: float | None
+    fault: str | None = None
+
+    @property
+    def is_test(self) -> bool:
+        """Whether its owner asked for it, to test the endpoint: real events are of an export or a batch."""
+        return self.job_id is None
 
 
 ENDPOINTS: Final = Table(

@@ -1,4 +1,4 @@
-"""Send what an owner requests: a test, one delivery again, or all that was missed.
+"""Send what an owner requests: one delivery again, or all that was missed.
 
 These functions take a session and never commit.
 """
@@ -6,46 +6,17 @@ These functions take a session and never commit.
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-from sqlalchemy import ColumnElement, and_, exists, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, and_, exists, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.jobs.ids import new_id
 from service.jobs.models import FINAL, JOBS, Job
-from service.jobs.serializers import JobSerializer, format_timestamp
+from service.jobs.serializers import JobSerializer
 from service.jobs.transitions import to_job
 from service.webhooks.models import DELIVERIES, Delivery, DeliveryState, Endpoint, delivery_from_row
 from service.webhooks.outbox import INSERT_DELIVERY, build_delivery, build_payload
-from service.webhooks.retry_policy import TEST_EVENT
 
 BATCH_ROWS: Final = 500
 _insert: Final = text(INSERT_DELIVERY)
-
-
-async def create_test_delivery(session: AsyncSession, endpoint: Endpoint, *, now: float) -> Delivery:
-    """Create a test event for the endpoint, which is sent once and not retried."""
-    payload = {
-        "type": TEST_EVENT,
-        "timestamp": format_timestamp(now),
-        "data": {"endpoint_id": endpoint.endpoint_id, "message": "This is a test of your endpoint."},
-    }
-    values = {
-        "delivery_id": new_id(now),
-        "endpoint_id": endpoint.endpoint_id,
-        "user_id": endpoint.user_id,
-        "sequence": 0,
-        "type": TEST_EVENT,
-        "payload": msgspec.json.encode(payload).decode(),
-        "state": DeliveryState.PENDING.value,
-        "tries": 0,
-        "attempts": 0,
-        "requested": True,
-        "next_at": now,
-        "scheduled_at": now,
-        "created_at": now,
-    }
-    result = await session.execute(insert(DELIVERIES).values(values).returning(DELIVERIES))
-    return delivery_from_row(result.mappings().one())
 
 
 async def redeliver(session: AsyncSession, delivery: Delivery, *, now: float) -> Delivery | None:

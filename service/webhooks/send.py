@@ -12,8 +12,8 @@ from service.webhooks.listeners.connections import Listeners
 from service.webhooks.listeners.sending import send_to_listener
 from service.webhooks.messages.custom_headers import decode_headers, mask_values
 from service.webhooks.models import EndpointKind
+from service.webhooks.rehearsal.faults import build_test_message, post_message
 from service.webhooks.retry_policy import AttemptResult, result_from_response
-from service.webhooks.signing import build_message
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ async def send_to_url(egress: EgressClient, claimed: ClaimedDelivery, *, now: fl
     """Post a delivery to the URL of its endpoint."""
     delivery, endpoint = claimed.delivery, claimed.endpoint
     start = time.monotonic()
-    message = build_message(endpoint, delivery, now=now)
+    message = build_test_message(endpoint, delivery, now=now)
     try:
-        response = await egress.post(endpoint.url, body=message.body, headers=message.headers)
+        response = await post_message(egress, endpoint.url, message, delivery.fault)
     except BlockedURL as error:
         return _result_without_response(start, "forbidden", error.reason)
     except Unreachable as error:

@@ -107,13 +107,17 @@ class DeliveryAttempt(TypedDict):
 
 
 class WebhookDelivery(TypedDict):
-    """One event for one webhook, and each attempt to deliver it; `delivery_id` is its `webhook-id`."""
+    """One event for one webhook, and each attempt to deliver it; `delivery_id` is its `webhook-id`.
+
+    A test event has no `job_id`; `fault` is what it rehearses.
+    """
 
     delivery_id: str
     endpoint_id: str
     type: str
     job_id: str | None
     sequence: int
+    fault: str | None
     state: DeliveryState
     created_at: str
     ended_at: str | None
@@ -203,6 +207,7 @@ def delivery_to_dict(
         "type": delivery.type,
         "job_id": delivery.job_id,
         "sequence": delivery.sequence,
+        "fault": delivery.fault,
         "state": delivery.state,
         "created_at": format_timestamp(delivery.created_at),
         "ended_at": format_timestamp(delivery.ended_at),

@@ -6,15 +6,30 @@ import pydantic
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gpu.export_types.registry import ExportTypeName
 from service.api.openapi.operations import Body, Tag, declare_operation
-from service.api.requests import StrictModel, json_response, parse_query, read_json
+from service.api.requests import StrictModel, json_response, parse_query, read_json, read_optional_json
 from service.api.state import State
 from service.api.webhooks.bodies import Cursor
 from service.api.webhooks.endpoints import load_endpoint, path_id
 from service.jobs import transitions
-from service.problems import Conflict, Erased, NotFound
+from service.problems import Conflict, Erased, FieldError, Invalid, NotFound
 from service.webhooks import delivery_log, delivery_queries, recovery, serializers
-from service.webhooks.models import Delivery, DeliveryState, Endpoint
+from service.webhooks.models import Delivery, DeliveryState, Endpoint, WebhookEvent
+from service.webhooks.rehearsal.events import NothingEarlier, Rehearsal, create_test_deliveries
+from service.webhooks.rehearsal.faults import Fault
+from service.webhooks.rehearsal.samples import DEFAULT_EXPORT_TYPE
+
+
+class SendTest(StrictModel):
+    """The body of `POST /api/webhooks/{id}/test`, which may be left out; without `type`, `webhook.test` is sent.
+
+    `export_type` is the type of the export in the sample.
+    """
+
+    type: WebhookEvent | None = None
+    fault: Fault | None = None
+    export_type: ExportTypeName = DEFAULT_EXPORT_TYPE
 
 
 class RecoverBody(StrictModel):
@@ -52,14 +67,26 @@ class EndpointDisabled(Conflict):
 @declare_operation(
     "send_test_event",
     Tag.DELIVERIES,
+    body=Body(SendTest, required=False),
     answers={202: serializers.WebhookDelivery},
     problems=(EndpointDisabled,),
 )
 async def send_test(request: Request[State]) -> Response:
-    """Send a test event; its delivery shows the result."""
+    """Send a test event, or a sample of a real one; its delivery shows the result.
+
+    It is sent once, also to an endpoint that does not have this event. `fault` rehearses a bad day; for `reorder` the
+    answer is the delivery of the earlier event, which is sent last.
+    """
     endpoint = await _load_enabled_endpoint(request)
-    async with request.state["database"].transaction() as session:
-        delivery = await recovery.create_test_delivery(session, endpoint, now=request.state["clock"].wall())
+    body = await read_optional_json(request, SendTest)
+    rehearsal = Rehearsal(body.type, body.fault, body.export_type)
+    serializer, now = request.state["webhook_serializer"], request.state["clock"].wall()
+    try:
+        async with request.state["database"].transaction() as session:
+            delivery = await create_test_deliveries(session, endpoint, rehearsal, serializer, now=now)
+    except NothingEarlier:
+        reason = "No event comes before this one; send another type to rehearse a wrong order."
+        raise Invalid(reason, errors=[FieldError(loc=["type"], msg=reason)]) from None
     return _accept(request, delivery, {})
 
 

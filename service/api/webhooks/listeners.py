@@ -44,12 +44,16 @@ class ListenerReady(TypedDict):
 
 
 class ListenerDelivery(TypedDict):
-    """A delivery: the headers and the exact body that a URL would get, with the number of the attempt."""
+    """A delivery: the headers and the exact body that a URL would get, with the number of the attempt.
+
+    If the `fault` of a test event is `duplicate` or `slow`, send it twice or slowly.
+    """
 
     delivery_id: str
     attempt: int
     headers: Mapping[str, str]
     body: str
+    fault: str | None
 
 
 class OutcomeError(StrictModel):
@@ -167,6 +171,7 @@ def _to_message(handed: HandedDelivery) -> ListenerDelivery:
         "attempt": handed.delivery.attempts,
         "headers": handed.message.headers,
         "body": handed.message.body.decode(),
+        "fault": handed.delivery.fault,
     }
 
 

@@ -16,6 +16,7 @@ from service.cli.webhooks.endpoints import (
     update,
 )
 from service.cli.webhooks.listen import listen
+from service.cli.webhooks.trigger import trigger
 from service.cli.webhooks.verify import verify
 
 
@@ -62,6 +63,14 @@ def _add_endpoint_commands(group: typer.Typer) -> None:
 
 
 def _add_delivery_commands(group: typer.Typer) -> None:
+    group.command(
+        epilog=examples(
+            "framehook webhooks trigger export.completed --endpoint ID",
+            "framehook webhooks trigger export.failed --endpoint ID --check",
+            "framehook webhooks trigger export.failed --to URL --secret whsec_…",
+            "framehook webhooks trigger export.completed --curl --secret whsec_…",
+        )
+    )(trigger)
     group.command("test", epilog=examples("framehook webhooks test ID"))(send_test)
     group.command(
         epilog=examples(

@@ -35,6 +35,12 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004 - 2xx
 
     @property
+    def summary(self) -> str:
+        """What came back and how long it took, for people."""
+        result = self.error["message"].rstrip(".") if self.error else str(self.status)
+        return f"{result} in {round(self.seconds * 1000)} ms"
+
+    @property
     def computed_signature(self) -> str | None:
         """The signature that the receiver computed, if its response names one."""
         match = _SIGNATURE.search(self.excerpt or "")
@@ -56,9 +62,13 @@ def create_local_egress(seconds: float) -> EgressClient:
 
 async def forward(egress: EgressClient, url: str, delivery: ListenerDelivery) -> Outcome:
     """Send a delivery to the receiver, and return what came back."""
+    from service.webhooks.rehearsal.faults import post_message  # loads the tables
+    from service.webhooks.signing import Message
+
     start = time.monotonic()
     try:
-        response = await egress.post(url, body=delivery.body.encode(), headers=delivery.headers)
+        message = Message(delivery.headers, delivery.body.encode())
+        response = await post_message(egress, url, message, delivery.fault)
     except Unreachable as error:
         code = error.code if error.code in set(ListenerFault) else ListenerFault.CONNECT
         return _without_response(start, code, error.message)

@@ -52,22 +52,36 @@ class ListenerOutput:
 
     def show(self, delivery: ListenerDelivery, outcome: Outcome, hint: str | None) -> None:
         """Print one delivery and what came back."""
-        body = msgspec.json.decode(delivery.body)
         if self.as_json:
             entry = msgspec.to_builtins(delivery) | {"outcome": outcome.to_body(), "diagnosis": hint}
             typer.echo(msgspec.json.encode(entry).decode())
             return
-        result = outcome.error["message"].rstrip(".") if outcome.error else str(outcome.status)
-        job_id = body.get("data", {}).get("job_id") or ""
+        event = _read_event(delivery.body)
         again = f" (attempt {delivery.attempt})" if delivery.attempt > 1 else ""
-        milliseconds = round(outcome.seconds * 1000)
+        again += f" ({delivery.fault})" if delivery.fault else ""
         now = datetime.now().astimezone()
-        self.say(f"{now:%H:%M:%S} {body['type']:<17} {job_id} → {result} in {milliseconds} ms{again}")
+        self.say(f"{now:%H:%M:%S} {event} → {outcome.summary}{again}")
         if self.print_bodies:
-            for line in msgspec.json.format(delivery.body, indent=2).splitlines():
+            for line in _format_body(delivery.body).splitlines():
                 self.say(f"  {line}")
         if hint:
             self.say(f"  {hint}")
+
+
+def _read_event(body: str) -> str:
+    """Return the type of an event and its export."""
+    try:
+        event = msgspec.json.decode(body)
+    except msgspec.DecodeError:  # a test event that was truncated
+        return "(no JSON)"
+    return f"{event['type']:<17} {event.get('data', {}).get('job_id') or ''}"
+
+
+def _format_body(body: str) -> str:
+    try:
+        return msgspec.json.format(body, indent=2)
+    except msgspec.DecodeError:
+        return body
 
 
 @dataclass(frozen=True)

@@ -178,9 +178,19 @@ class AsyncWebhooks:
         message |= {} if expected is None else {"expected": expected}
         return await self._http.load(Verification, "POST", "/api/webhooks/verify", body=message)
 
-    async def send_test(self, endpoint_id: str) -> Delivery:
-        """Send a test event; return its delivery once it has ended, or after half a minute."""
-        delivery = await self._http.load(Delivery, "POST", f"{_path(endpoint_id)}/test", is_idempotent=False)
+    async def send_test(
+        self,
+        endpoint_id: str,
+        *,
+        type: str | None = None,  # noqa: A002 - its name on the wire
+        fault: str | None = None,
+        export_type: str | None = None,
+    ) -> Delivery:
+        """Send a test, or a sample of a `type`; return its delivery once it has ended, or after half a minute."""
+        fields = {"type": type, "fault": fault, "export_type": export_type}
+        body = {name: value for name, value in fields.items() if value is not None}
+        path = f"{_path(endpoint_id)}/test"
+        delivery = await self._http.load(Delivery, "POST", path, body=body, is_idempotent=False)
         for _ in range(MAX_POLLS):
             if delivery.state != "pending":
                 break

@@ -37,6 +37,18 @@ class FormatName(StrEnum):
     SLACK = "slack"
 
 
+class FaultName(StrEnum):
+    """What a test event can rehearse."""
+
+    DUPLICATE = "duplicate"
+    LATE = "late"
+    REORDER = "reorder"
+    SLOW = "slow"
+    TRUNCATE = "truncate"
+    BAD_SIGNATURE = "bad-signature"
+    OLD_SECRET = "old-secret"  # noqa: S105 - the name of a fault
+
+
 class DeliveryStateName(StrEnum):
     """State of a delivery."""
 

@@ -81,6 +81,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     job_id: str | None = None
     sequence: int | None = None
+    fault: str | None = None
     state: str
     created_at: datetime
     ended_at: datetime | None = None
@@ -97,12 +98,16 @@ class ListenerReady(msgspec.Struct, frozen=True):
 
 
 class ListenerDelivery(msgspec.Struct, frozen=True):
-    """A delivery that a listener got: the headers and the body that an endpoint's URL would get."""
+    """A delivery that a listener got: the headers and the body that an endpoint's URL would get.
+
+    The `fault` of a test event may ask to send it twice (`duplicate`) or slowly (`slow`).
+    """
 
     delivery_id: str
     attempt: int
     headers: dict[str, str]
     body: str
+    fault: str | None = None
 
 
 class Endpoints(msgspec.Struct, frozen=True):

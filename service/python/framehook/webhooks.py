@@ -144,9 +144,16 @@ class Webhooks:
             )
         )
 
-    def send_test(self, endpoint_id: str) -> Delivery:
-        """Send a test event; return its delivery once it has ended, or after half a minute."""
-        return run(self._client.send_test(endpoint_id))
+    def send_test(
+        self,
+        endpoint_id: str,
+        *,
+        type: str | None = None,  # noqa: A002 - its name on the wire
+        fault: str | None = None,
+        export_type: str | None = None,
+    ) -> Delivery:
+        """Send a test, or a sample of a `type`; return its delivery once it has ended, or after half a minute."""
+        return run(self._client.send_test(endpoint_id, type=type, fault=fault, export_type=export_type))
 
     def list_deliveries(
         self, endpoint_id: str, *, state: str | None = None

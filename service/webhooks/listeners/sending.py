@@ -8,8 +8,8 @@ from service.webhooks import delivery_log
 from service.webhooks.deliveries import ClaimedDelivery
 from service.webhooks.listeners.connections import HandedDelivery, Listeners
 from service.webhooks.models import Delivery
+from service.webhooks.rehearsal.faults import build_test_message
 from service.webhooks.retry_policy import AttemptResult, result_from_log
-from service.webhooks.signing import build_message
 
 
 async def send_to_listener(
@@ -17,7 +17,7 @@ async def send_to_listener(
 ) -> AttemptResult:
     """Sign a delivery as of `now`, hand it to a listener and return what came back within `seconds`."""
     delivery = claimed.delivery
-    with listeners.hand_over(delivery, build_message(claimed.endpoint, delivery, now=now)) as handed:
+    with listeners.hand_over(delivery, build_test_message(claimed.endpoint, delivery, now=now)) as handed:
         try:
             async with asyncio.timeout(seconds):
                 result = await handed.outcome

@@ -9,6 +9,7 @@ from callbacks.envelope import EventType
 from service.jobs.serializers import JobSerializer
 from service.webhooks import endpoint_status, endpoints, recovery, serializers
 from service.webhooks.models import ENDPOINTS, DisabledReason
+from service.webhooks.rehearsal.events import Rehearsal, create_test_deliveries
 from service.webhooks.retry_policy import (
     DISABLED_AFTER_SECONDS,
     JITTER,
@@ -154,7 +155,8 @@ async def test_a_failed_test_event_does_not_count_against_the_endpoint(harness: 
     endpoint = await harness.create_endpoint()
     harness.respond_with(500)
     async with harness.database.transaction() as session:
-        await recovery.create_test_delivery(session, endpoint, now=harness.clock.now)
+        serializer = JobSerializer("https://exports.example")
+        await create_test_deliveries(session, endpoint, Rehearsal(), serializer, now=harness.clock.now)
     await harness.deliver_all()
     (row,) = await harness.load_deliveries()
     assert (row["state"], row["tries"]) == ("failed", 1)

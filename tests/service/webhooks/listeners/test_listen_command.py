@@ -100,6 +100,19 @@ async def test_a_rejected_message_is_diagnosed(server: LiveServer, capfd: pytest
                     await asyncio.sleep(0.01)
 
 
+async def test_a_test_event_comes_twice_in_one_attempt(
+    server: LiveServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serve_script(ScriptedResponse(200)) as receiver:
+        async with run_command(server.http, receiver.url) as endpoint:
+            body = {"type": "export.completed", "fault": "duplicate"}
+            accepted = (await server.http.post(f"/api/webhooks/{endpoint['id']}/test", json=body)).json()
+            ended = await wait_ended(server.http, endpoint, accepted["delivery_id"])
+    assert [request.headers["webhook-id"] for request in receiver.requests] == [ended["delivery_id"]] * 2
+    assert (ended["state"], ended["fault"], len(ended["attempts"])) == ("delivered", "duplicate", 1)
+    assert " (duplicate)\n" in capsys.readouterr().out
+
+
 async def test_a_receiver_that_is_down_is_a_failed_attempt(
     server: LiveServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
