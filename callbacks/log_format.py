@@ -26,6 +26,7 @@ logger = logging.getLogger("framehook")
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 _SECRETS = (
     (re.compile(r"eyJ[\w-]{8,}\.[\w-]*\.?[\w-]*"), "[token]"),
+    (re.compile(r"fh_[0-9A-Za-z]{38}"), "fh_[secret]"),
     (re.compile(r"(whsec_|whsk_)[\w+/=-]+"), r"\1[secret]"),
     (re.compile(r"(://[^/?#\s:@]*:)[^/?#\s@]+@"), r"\1[secret]@"),
     (re.compile(r"(?i)\b(bearer )[\w.~+/=-]+"), r"\1[token]"),

@@ -1,4 +1,4 @@
-"""Delete expired timelines, webhook logs, idempotency keys and stubs of erased exports in small batches."""
+"""Delete expired timelines, webhook logs, API and idempotency keys and stubs of erased exports in small batches."""
 
 import asyncio
 import logging
@@ -13,6 +13,8 @@ from infra.database.base import Database
 from service.jobs.erasures import ERASURES, STUB_SECONDS
 from service.jobs.idempotency import IDEMPOTENCY_KEYS
 from service.jobs.models import EVENTS, IS_ACTIVE, JOBS
+from service.keys.models import API_KEYS
+from service.keys.store import match_ended
 from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS, PACING, EndpointKind
 
 logger = logging.getLogger("framehook.housekeeping")
@@ -26,7 +28,7 @@ LISTENER_SECONDS = 7 * 86_400.0
 
 @dataclass(frozen=True)
 class Retention:
-    """How long timelines and webhook logs, and idempotency keys, are kept."""
+    """How long timelines, webhook logs and API keys that have ended, and idempotency keys, are kept."""
 
     events_seconds: float
     idempotency_seconds: float = IDEMPOTENCY_SECONDS
@@ -64,6 +66,7 @@ class RetentionTask:
             (ENDPOINTS, _match_finished_jobs(oldest_event)),
             (ENDPOINTS, _match_abandoned_listeners(now - LISTENER_SECONDS)),
             (PACING, PACING.c.next_at < oldest_event),
+            (API_KEYS, match_ended(oldest_event)),
             (IDEMPOTENCY_KEYS, IDEMPOTENCY_KEYS.c.created_at < oldest_key),
             (ERASURES, and_(ERASURES.c.erased_at < now - STUB_SECONDS, ERASURES.c.next_at.is_(None))),
         )

@@ -1,130 +1,50 @@
-"""Authentication: turn a bearer token, a cookie or a stream ticket into a user id."""
+"""Authentication: turn a bearer token, an API key, a cookie or a stream ticket into a user id."""
 
-import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import jwt
 from starlette.requests import HTTPConnection
 
+from infra.database.errors import DATABASE_ERRORS
 from infra.telemetry import USER
+from service.api.access.scopes import check_scope
+from service.api.access.tokens import Verifier, decode_token
 from service.api.origins.policy import OriginPolicy
+from service.keys.key_format import PREFIX, is_key
+from service.keys.key_ring import ActiveKey, KeyRing
 from service.problems import Unauthenticated, Unavailable
 
 LOCAL_USER = "local"
 COOKIE_NAME = "framehook_token"
 MAX_TICKET_SECONDS: Final = 3_600
-CLOCK_LEEWAY_SECONDS: Final = 30.0
-"""How far the clock of the signer of tokens may be from ours, for `iat`, `nbf` and `exp`."""
 MAX_EXPIRY: Final = 253_402_300_799
 """The last second of the year 9999: a token may contain any number."""
 MAX_USER_ID_CHARACTERS = 200
-KEY_CACHE_SECONDS = 600.0
-# A token may name any key id. Unknown ones make us load the provider's keys again, at most this often.
-MIN_REFRESH_SECONDS = 30.0
-FAILURE_CACHE_SECONDS = 5.0
 _HOW_TO = "Send `Authorization: Bearer <token>` with a valid token."
-_KEYS_UNREADABLE = "The keys of the identity provider can't be loaded; try again in a few seconds."
-_ASYMMETRIC = ["RS256", "ES256", "EdDSA"]
 
 
 @dataclass(frozen=True)
 class Access:
     """The user of a connection.
 
-    `expires_at` is in seconds since the epoch, None if access does not expire.
+    `expires_at` is in seconds since the epoch, None if access does not expire. `key` is the API key, if it is one.
     """
 
     user_id: str
     expires_at: int | None = None
+    key: ActiveKey | None = None
+
+    @property
+    def is_revoked(self) -> bool:
+        """Tell whether the key was revoked since."""
+        return self.key is not None and self.key.is_revoked
 
     def seconds_left(self, now: float) -> float:
         """Return how long the access still lasts."""
         return float("inf") if self.expires_at is None else self.expires_at - now
-
-
-class Verifier(Protocol):
-    """Verifies tokens."""
-
-    async def verify(self, token: str) -> dict[str, Any]:
-        """Return the claims of a valid token.
-
-        Raises `jwt.PyJWTError`, or Unavailable if the keys can't be loaded.
-        """
-        ...
-
-
-class SharedSecretVerifier:
-    """Verifies tokens that are signed with HS256 and a shared secret."""
-
-    def __init__(self, secret: str, *, audience: str | None, issuer: str | None) -> None:
-        self._secret = secret
-        self._expected = {"audience": audience, "issuer": issuer}
-
-    async def verify(self, token: str) -> dict[str, Any]:
-        return _decode(token, self._secret, ["HS256"], self._expected)
-
-
-class JwksVerifier:
-    """Verifies tokens with the keys of an identity provider, loaded from its JWKS URL.
-
-    Tokens can't make the service flood the provider: one request at a time, and a pause after a response that lacked
-    the key or could not be read.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        audience: str | None,
-        issuer: str | None,
-        cache_seconds: float = KEY_CACHE_SECONDS,
-        refresh_seconds: float = MIN_REFRESH_SECONDS,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._keys = jwt.PyJWKClient(
-            url, lifespan=cache_seconds, timeout=5, cooldown_duration=refresh_seconds
-        )
-        self._expected = {"audience": audience, "issuer": issuer}
-        self._clock = clock
-        self._failed_until = 0.0
-        self._refresh_lock = asyncio.Lock()
-
-    async def verify(self, token: str) -> dict[str, Any]:
-        key_id = str(jwt.get_unverified_header(token).get("kid"))
-        key = self._find_cached_key(key_id) or await self._refresh_key(key_id)
-        # The key decides the algorithm, not the token: it is not trusted before it is verified.
-        allowed = [algorithm for algorithm in _ASYMMETRIC if algorithm == key.algorithm_name]
-        return _decode(token, key.key, allowed, self._expected)
-
-    def _find_cached_key(self, key_id: str) -> jwt.PyJWK | None:
-        """Return the key if it is in the cache and the cache is not too old."""
-        cache = self._keys.jwk_set_cache
-        cached = cache.get() if cache else None
-        signing_keys = [key for key in cached.keys if key.public_key_use in ("sig", None)] if cached else []
-        return self._keys.match_kid(signing_keys, key_id)
-
-    async def _refresh_key(self, key_id: str) -> jwt.PyJWK:
-        async with self._refresh_lock:
-            if self._clock() < self._failed_until:
-                raise Unavailable(_KEYS_UNREADABLE)
-            try:
-                return await asyncio.to_thread(self._fetch_key, key_id)
-            except Unavailable:
-                self._failed_until = self._clock() + FAILURE_CACHE_SECONDS
-                raise
-
-    def _fetch_key(self, key_id: str) -> jwt.PyJWK:
-        try:
-            self._keys.get_signing_keys()
-        except (jwt.PyJWTError, ValueError, RecursionError) as error:
-            raise Unavailable(_KEYS_UNREADABLE) from error
-        try:
-            return self._keys.get_signing_key(key_id)  # loads the keys again if the id is new
-        except (jwt.PyJWKClientConnectionError, jwt.PyJWKSetError, ValueError, RecursionError) as error:
-            raise Unavailable(_KEYS_UNREADABLE) from error
 
 
 class Authenticator:
@@ -135,9 +55,14 @@ class Authenticator:
     """
 
     def __init__(
-        self, verifier: Verifier | None, ticket_key: bytes, origins: OriginPolicy | None = None
+        self,
+        verifier: Verifier | None,
+        ticket_key: bytes,
+        origins: OriginPolicy | None = None,
+        keys: KeyRing | None = None,
     ) -> None:
         self._verifier = verifier
+        self._keys = keys
         self._ticket_key = ticket_key
         self._origins = origins or OriginPolicy()
 
@@ -147,12 +72,19 @@ class Authenticator:
         return self._verifier is not None
 
     async def user(self, connection: HTTPConnection[Any]) -> str:
-        """Return the user of a request; raises Unauthenticated."""
+        """Return the user of a request; raises as `access` does."""
         return (await self.access(connection)).user_id
 
     async def access(self, connection: HTTPConnection[Any]) -> Access:
-        """Return the user of a request and when the token expires; raises Unauthenticated or ForeignOrigin."""
-        access = await self._find_access(connection)
+        """Return the user of a request and when the token expires.
+
+        Raises Unauthenticated, ForeignOrigin, or for a key KeyRefused or MissingScope.
+        """
+        return self._admit(connection, await self._find_access(connection))
+
+    def _admit(self, connection: HTTPConnection[Any], access: Access) -> Access:
+        if access.key is not None:
+            check_scope(connection, access.key.scopes)
         connection.scope[USER] = access.user_id
         return access
 
@@ -177,8 +109,7 @@ class Authenticator:
         if ticket is None or self._verifier is None:
             access = await self.access(connection)
         else:
-            access = self._verify_ticket(ticket)
-            connection.scope[USER] = access.user_id
+            access = self._admit(connection, await self._verify_ticket(ticket))
         if access.seconds_left(time.time()) <= 0:
             raise _invalid_token(f"The token has expired. {_HOW_TO}")
         return access
@@ -193,56 +124,62 @@ class Authenticator:
         if expires_at <= now:
             raise _invalid_token(f"The token has expired. {_HOW_TO}")
         claims = {"sub": access.user_id, "aud": "stream", "exp": expires_at}
+        claims |= {"key": access.key.key_id} if access.key is not None else {}
         return jwt.encode(claims, self._ticket_key, "HS256"), expires_at
 
-    def _verify_ticket(self, ticket: str) -> Access:
+    async def _verify_ticket(self, ticket: str) -> Access:
         try:
             expected = {"audience": "stream", "issuer": None}
-            claims = _decode(ticket, self._ticket_key, ["HS256"], expected, leeway_seconds=0)
+            claims = decode_token(ticket, self._ticket_key, ["HS256"], expected, leeway_seconds=0)
         except jwt.PyJWTError as error:
             detail = "The stream ticket is invalid or expired; get a new one with POST /api/stream-tickets."
             raise _invalid_token(f"{detail} {_HOW_TO}") from error
-        return Access(str(claims["sub"]), int(claims["exp"]))
+        key = None
+        if self._keys is not None and "key" in claims:
+            key = await _find_key(self._keys.find_by_id(claims["key"]))
+        return Access(str(claims["sub"]), int(claims["exp"]), key)
 
     async def _verify_token(self, token: str) -> Access:
         if not token:
             raise Unauthenticated(
                 f"The request carries no token. {_HOW_TO}", headers={"WWW-Authenticate": "Bearer"}
             )
+        if self._keys is not None and token.startswith(PREFIX):
+            return await self._verify_key(token, self._keys)
         assert self._verifier is not None
         try:
             claims = await self._verifier.verify(token)
         except jwt.PyJWTError as error:
             raise _invalid_token(f"The token is invalid or expired. {_HOW_TO}") from error
         subject = claims.get("sub")
-        if not (isinstance(subject, str) and _is_valid_user_id(subject)):
+        if not (isinstance(subject, str) and is_valid_user_id(subject)):
             raise _invalid_token(f"The token has no usable `sub` claim, which names the user. {_HOW_TO}")
         return Access(subject, min(int(claims["exp"]), MAX_EXPIRY))
+
+    async def _verify_key(self, text: str, keys: KeyRing) -> Access:
+        if not is_key(text):
+            raise _invalid_token("The API key has a typing error or is cut off; its checksum is wrong.")
+        key = await _find_key(keys.find(text))
+        return Access(key.user_id, None if key.expires_at is None else int(key.expires_at), key)
+
+
+async def _find_key(search: Awaitable[ActiveKey | None]) -> ActiveKey:
+    """Return the key that a search finds; raises Unauthenticated, or Unavailable if the database can't be read."""
+    try:
+        key = await search
+    except DATABASE_ERRORS as error:
+        raise Unavailable from error
+    if key is None:
+        raise _invalid_token(
+            "The API key is unknown, expired or revoked; create a new one with POST /api/keys."
+        )
+    return key
 
 
 def _invalid_token(detail: str) -> Unauthenticated:
     return Unauthenticated(detail, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
 
 
-def _is_valid_user_id(subject: str) -> bool:
+def is_valid_user_id(subject: str) -> bool:
+    """Tell whether a text can be the id of a user."""
     return 0 < len(subject) <= MAX_USER_ID_CHARACTERS and subject.isprintable()
-
-
-def _decode(
-    token: str,
-    key: Any,
-    algorithms: list[str],
-    expected: dict[str, str | None],
-    *,
-    leeway_seconds: float = CLOCK_LEEWAY_SECONDS,
-) -> dict[str, Any]:
-    options: Any = {"require": ["exp", "sub"], "verify_aud": expected["audience"] is not None}
-    claims: dict[str, Any] = jwt.decode(
-        token,
-        key,
-        algorithms=algorithms,
-        options=options,
-        leeway=leeway_seconds,
-        **expected,  # type: ignore[arg-type]
-    )
-    return claims

@@ -12,6 +12,7 @@ from service.api import (
     health,
     metrics,
 )
+from service.api.access import keys
 from service.api.batches import bulk, submit
 from service.api.batches import routes as batches
 from service.api.callbacks import Callbacks
@@ -88,6 +89,9 @@ ROUTES = [
     Route("/api/webhooks/{id}/deliveries/{delivery_id}", deliveries.get),
     Route("/api/webhooks/{id}/deliveries/{delivery_id}/redeliver", deliveries.redeliver, methods=["POST"]),
     Route("/api/webhooks/{id}/deliveries/{delivery_id}/outcome", listeners.post_outcome, methods=["POST"]),
+    Route("/api/keys", keys.create, methods=["POST"]),
+    Route("/api/keys", keys.list_),
+    Route("/api/keys/{key_id}", keys.revoke, methods=["DELETE"]),
     Route("/api/stream-tickets", tickets.create_ticket, methods=["POST"]),
     *(web_module_route(name) for name in MODULES),
     Route("/", get_page),

@@ -29,6 +29,7 @@ from service.ingest.finalizer import Finalizer
 from service.ingest.prober import Prober
 from service.jobs.serializers import JobSerializer
 from service.jobs.statistics import DayCache
+from service.keys.key_ring import KeyRing
 from service.metrics.service_metrics import ServiceMetrics
 from service.sample_file import SampleFile
 from service.startup.findings import Finding
@@ -69,7 +70,7 @@ class ConsoleFiles:
 
 
 class FixedState(TypedDict):
-    """What the settings say, by name.
+    """What the settings say, and what depends on no other object, by name.
 
     `usd_per_second` is the price of a GPU second: 0 on this machine, None if it is unknown.
     """
@@ -81,6 +82,7 @@ class FixedState(TypedDict):
     console_files: ConsoleFiles
     upload_key: bytes
     master_keys: tuple[bytes, ...]
+    keys: KeyRing
 
 
 class State(FixedState):

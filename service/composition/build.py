@@ -39,6 +39,7 @@ from service.ingest.batch_writer import BatchWriter
 from service.ingest.finalizer import Finalizer
 from service.ingest.prober import Prober
 from service.jobs.serializers import JobSerializer
+from service.keys.key_ring import KeyRing
 from service.settings import Settings
 from service.tracing.runs import trace_steps
 from service.workers.starter import WorkerStarter
@@ -61,6 +62,7 @@ def build_service(settings: Settings, hub: Hub, database: Database, replacements
         runner_parts=runner_parts,
         monitoring=monitoring,
         clock=clock,
+        keys=KeyRing(database, clock),
         stream_timer=StreamTimer(clock),
         serializer=create_client_serializer(settings, runner_parts),
         webhook_serializer=JobSerializer(
@@ -142,6 +144,7 @@ def _list_loops(base: Base, webhooks: Webhooks, jobs: Jobs) -> dict[str, Loop]:
         "output leases": jobs.leases.run,
         "webhooks": webhooks.worker.run,
         "streams": base.stream_timer.run,
+        "keys": base.keys.run,
         **base.runner_parts.list_loops(base.database, base.hub, base.serializer),
         "export log": base.monitoring.recorder.run,
         **jobs.removal.loops,

@@ -15,7 +15,8 @@ from infra.database.postgresql import is_postgresql
 from infra.storage import FolderStorage, Storage
 from infra.storage.disk_reserve import DiskReserve
 from infra.storage.signed import UrlSigner
-from service.api.auth import Authenticator, JwksVerifier, SharedSecretVerifier, Verifier
+from service.api.access.tokens import JwksVerifier, SharedSecretVerifier, Verifier
+from service.api.auth import Authenticator
 from service.api.origins.policy import OriginPolicy
 from service.api.state import Limits as RequestLimits
 from service.clock import Clock
@@ -27,6 +28,7 @@ from service.dispatch.transfer_plan import TransferPlanner
 from service.http_server.limits import ConnectionLimits, HttpLimits
 from service.ingest.lease_renewal import LeaseRenewal
 from service.ingest.prober import Prober
+from service.keys.key_ring import KeyRing
 from service.retention import Retention, RetentionTask
 from service.settings import MIN_SECRET_BYTES, BadSettings, Settings
 from service.startup.outage import OutageLogFilter
@@ -167,9 +169,11 @@ def create_http_limits(settings: Settings) -> HttpLimits:
     return HttpLimits(connections=connections)
 
 
-def create_authenticator(settings: Settings, master: bytes, origins: OriginPolicy) -> Authenticator:
+def create_authenticator(
+    settings: Settings, master: bytes, origins: OriginPolicy, keys: KeyRing
+) -> Authenticator:
     """Create what finds the user of a request; its tickets are signed with a key of the master's."""
-    return Authenticator(create_verifier(settings), derive_key(master, "stream tickets"), origins)
+    return Authenticator(create_verifier(settings), derive_key(master, "stream tickets"), origins, keys)
 
 
 def create_verifier(settings: Settings) -> Verifier | None:

@@ -22,6 +22,7 @@ from service.ingest.batch_writer import BatchWriter
 from service.ingest.finalizer import Finalizer
 from service.ingest.lease_renewal import LeaseRenewal
 from service.jobs.serializers import JobSerializer
+from service.keys.key_ring import KeyRing
 from service.settings import Settings
 from service.webhooks.listeners.connections import Listeners
 from service.webhooks.outbox import Outbox
@@ -52,6 +53,7 @@ class Base:
     runner_parts: RunnerParts
     monitoring: Monitoring
     clock: Clock
+    keys: KeyRing
     stream_timer: StreamTimer
     serializer: JobSerializer
     webhook_serializer: JobSerializer

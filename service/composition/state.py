@@ -38,7 +38,7 @@ def build_state(
         rescuer=jobs.rescuer,
         finalizer=jobs.finalizer,
         writer=jobs.writer,
-        authenticator=create_authenticator(settings, newest_key, origins),
+        authenticator=create_authenticator(settings, newest_key, origins, base.keys),
         hub=base.hub,
         initial_states=InitialStatesReader(base.database, base.serializer, base.clock.wall),
         stream_timer=base.stream_timer,
@@ -76,4 +76,5 @@ def _build_fixed_state(base: Base) -> FixedState:
         console_files=create_console_files(settings),
         upload_key=derive_key(newest_key, "uploads"),
         master_keys=base.master_keys,
+        keys=base.keys,
     )

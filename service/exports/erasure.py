@@ -45,6 +45,7 @@ TABLES = (
     "usage_days",
     "erasures",
     "export_batches",
+    "api_keys",
     "webhook_deliveries",
     "webhook_attempts",
 )

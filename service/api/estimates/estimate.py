@@ -9,6 +9,7 @@ from service.api.requests import json_response, read_json
 from service.api.state import State
 from service.estimates.estimate import Estimate
 from service.ingest.prober import TooManyProbes, UnreadableSource
+from service.keys.scopes import Scope
 
 
 @declare_operation(
@@ -16,6 +17,7 @@ from service.ingest.prober import TooManyProbes, UnreadableSource
     Tag.EXPORTS,
     body=Body(CreateExport),
     answers={200: Estimate},
+    scope=Scope.EXPORTS_READ,
     problems=(UnreadableSource, TooManyProbes),
 )
 async def estimate(request: Request[State]) -> Response:

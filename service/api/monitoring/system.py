@@ -14,6 +14,7 @@ from service.api.requests import json_response
 from service.api.state import Operation, State
 from service.clock import Clock
 from service.jobs import statistics
+from service.keys.scopes import Scope
 from service.problems import Forbidden
 from service.settings import Settings
 from service.startup.findings import Finding, Level
@@ -70,7 +71,9 @@ def create_operation(
     return Operation(version("framehook"), operators, settings.in_force(), days, checks)
 
 
-@declare_operation("get_system", Tag.OPERATION, answers={200: System}, problems=(NotOperator,))
+@declare_operation(
+    "get_system", Tag.OPERATION, answers={200: System}, problems=(NotOperator,), scope=Scope.SYSTEM_READ
+)
 async def get(request: Request[State]) -> Response:
     """Show the state of the service; raises NotOperator."""
     state = request.state

@@ -21,6 +21,7 @@ from service.costs.usage_report import (
     read_groups,
     read_total,
 )
+from service.keys.scopes import Scope
 
 USUAL_DAYS = 30
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
@@ -75,7 +76,7 @@ class Usage(_Days):
     total: UsageTotals
 
 
-@declare_operation("get_usage", Tag.OPERATION, query=UsageQuery, answers={200: Usage})
+@declare_operation("get_usage", Tag.OPERATION, query=UsageQuery, answers={200: Usage}, scope=Scope.USAGE_READ)
 async def get(request: Request[State]) -> Response:
     """Sum up what the exports took and cost that ended in a period: the user's own, or for operators all users'.
 

@@ -46,6 +46,7 @@ TAG_DESCRIPTIONS = {
     Tag.UPLOADS: "Upload source videos, whole or in parts.",
     Tag.WEBHOOKS: "Your URLs that are told of changes.",
     Tag.DELIVERIES: "What was sent to a webhook, and what it responded.",
+    Tag.KEYS: "API keys, which programs send in the place of a token.",
     Tag.RUNS: "How runs report; signed with the key of an attempt.",
     Tag.OPERATION: "Health, readiness and metrics.",
     Tag.DOCUMENTS: "This document and the pages of the service.",
@@ -132,7 +133,7 @@ def _build_paths(
             operation_id=operation.id + suffix,
             path_names=re.findall(r"{(\w+)}", path),
             asks_for_tokens=asks_for_tokens,
-            changes_state=method != "get",
+            method=method,
         )
     return {path: PathItem(**operations) for path, operations in paths.items()}
 

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeVar, get_args
+from typing import Any, Final, TypeVar, get_args
 
 import pydantic
 
+from service.keys.scopes import Scope
 from service.problems import Problem
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -21,13 +22,14 @@ class Tag(StrEnum):
     UPLOADS = "Uploads"
     WEBHOOKS = "Webhooks"
     DELIVERIES = "Deliveries"
+    KEYS = "Keys"
     RUNS = "Runs"
     OPERATION = "Operation"
     DOCUMENTS = "Documents"
 
 
 class Credential(StrEnum):
-    """What a request carries: the token of a user, that or a stream ticket, a signature, a signed URL, nothing.
+    """What a request carries: the token or key of a user, that or a stream ticket, a signature, a signed URL, nothing.
 
     METRICS is the token of the metrics, which need none on a port of their own.
     """
@@ -38,6 +40,10 @@ class Credential(StrEnum):
     URL = "url"
     METRICS = "metrics"
     ANYONE = "anyone"
+
+
+OF_USER: Final = frozenset({Credential.USER, Credential.STREAM})
+"""What the token or key of a user is good for."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,7 @@ class Operation:
     query: type[pydantic.BaseModel] | None
     headers: tuple[RequestHeader, ...]
     problems: tuple[type[Problem], ...]
+    scope: Scope | None
 
 
 _OPERATIONS: dict[object, tuple[Operation, str]] = {}
@@ -102,14 +109,16 @@ def declare_operation(
     query: type[pydantic.BaseModel] | None = None,
     headers: tuple[RequestHeader, ...] = (),
     problems: tuple[type[Problem], ...] = (),
+    scope: Scope | None = None,
 ) -> Callable[[Handler], Handler]:
     """Declare what the handler below takes and answers; its docstring says what it does.
 
     An answer that is a type is rendered as JSON and described by the docstring of the type. `problems` names those of
-    this route alone: the document adds those of its credential, its body and its path.
+    this route alone: the document adds those of its credential, its body and its path. `scope` is what an API key
+    needs where tag and method do not say it (`service.api.access.scopes`).
     """
     described = {status: to_answer(answer) for status, answer in answers.items()}
-    operation = Operation(operation_id, tag, described, credential, body, query, headers, problems)
+    operation = Operation(operation_id, tag, described, credential, body, query, headers, problems, scope)
 
     def declare(handler: Handler) -> Handler:
         _OPERATIONS[handler] = operation, handler.__doc__ or ""

@@ -20,6 +20,7 @@ PATH_PARAMETERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "asset": ("The name of the file.", {"type": "string", "minLength": 1}),
     "file": ("The path of the file.", {"type": "string", "minLength": 1}),
     "id": ("The id of the webhook.", _ID_TEXT),
+    "key_id": ("The id of the API key.", _ID_TEXT),
     "delivery_id": ("The id of the delivery: the `webhook-id` of its message.", _ID_TEXT),
     "upload": (
         "The token of an upload in parts, from the response to its creation.",

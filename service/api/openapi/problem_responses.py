@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from service.api.openapi.operations import Credential, Operation
+from service.api.access.scopes import KeyRefused, MissingScope, find_scope
+from service.api.openapi.operations import OF_USER, Credential, Operation
 from service.api.openapi.schemas import refer_to
 from service.api.origins.policy import ForeignOrigin
 from service.api.problem_handlers import ProblemDetails
@@ -32,17 +33,17 @@ _ALWAYS: Final = (
 """Of every route: the server, the middleware and the handlers of errors raise them."""
 REFERENCE: Final = "#/components/responses/"
 _WITH_JSON: Final = (Invalid, UnsupportedType)
-_SIGNED_IN: Final = {Credential.USER, Credential.STREAM, Credential.RUN}
+_SIGNED_IN: Final = OF_USER | {Credential.RUN}
 
 
-def list_problems(
-    operation: Operation, *, has_path_parameters: bool, changes_state: bool
-) -> list[type[Problem]]:
+def list_problems(operation: Operation, method: str, *, has_path_parameters: bool) -> list[type[Problem]]:
     """Return every problem that a route may answer with, its own first."""
     problems = list(operation.problems)
     if operation.credential in _SIGNED_IN:
         problems.append(Unauthenticated)
-    if operation.credential is Credential.USER and changes_state:
+    if operation.credential in OF_USER:
+        problems.append(KeyRefused if find_scope(operation, method) is None else MissingScope)
+    if operation.credential is Credential.USER and method != "get":
         problems.append(ForeignOrigin)
     if operation.body is not None and operation.body.model is not None:
         problems += _WITH_JSON

@@ -23,7 +23,7 @@ def render_operation(
     operation_id: str,
     path_names: list[str],
     asks_for_tokens: bool,
-    changes_state: bool,
+    method: str,
 ) -> DocumentedOperation:
     """Return the operation with its parameters, its body and every response."""
     summary, _, description = inspect.cleandoc(docstring).partition("\n\n")
@@ -32,7 +32,7 @@ def render_operation(
         *(parameter for parameter in _query_parameters(operation) if parameter.name not in path_names),
         *(_header_parameter(header) for header in operation.headers),
     ]
-    problems = list_problems(operation, has_path_parameters=bool(path_names), changes_state=changes_state)
+    problems = list_problems(operation, method, has_path_parameters=bool(path_names))
     responses = problem_responses.add(problems)
     for status, answer in operation.answers.items():
         response = _render_answer(answer)
@@ -45,7 +45,7 @@ def render_operation(
         "summary": summary.replace("\n", " ").rstrip("."),
         "operationId": operation_id,
         "responses": {status: responses[status] for status in sorted(responses)},
-        "security": list_requirements(operation.credential, asks_for_tokens=asks_for_tokens),
+        "security": list_requirements(operation, method, asks_for_tokens=asks_for_tokens),
     }
     if description:
         documented["description"] = description

@@ -4,8 +4,11 @@ from typing import Final
 
 from openapi_pydantic import SecurityScheme
 
+from service.api.access.scopes import find_scope
 from service.api.auth import COOKIE_NAME
-from service.api.openapi.operations import Credential
+from service.api.openapi.operations import OF_USER, Credential, Operation
+from service.keys.key_format import PREFIX
+from service.keys.scopes import Scope
 
 SECURITY_SCHEMES: Final = {
     "bearer": SecurityScheme(
@@ -14,6 +17,13 @@ SECURITY_SCHEMES: Final = {
         bearerFormat="JWT",
         description="A JWT whose `sub` is the id of the user. A service without `AUTH_JWT_SECRET` and `AUTH_JWKS_URL` "
         "has one local user and asks for no token.",
+    ),
+    "api_key": SecurityScheme(
+        type="http",
+        scheme="bearer",
+        bearerFormat=f"{PREFIX}…",
+        description="An API key of `POST /api/keys`, in the place of a token. It needs the scope that an operation "
+        f"names: {', '.join(f'`{scope}`' for scope in Scope)}.",
     ),
     "cookie": SecurityScheme(
         type="apiKey",
@@ -57,7 +67,13 @@ _REQUIREMENTS: Final[dict[Credential, list[dict[str, list[str]]]]] = {
 }
 
 
-def list_requirements(credential: Credential, *, asks_for_tokens: bool) -> list[dict[str, list[str]]]:
+def list_requirements(
+    operation: Operation, method: str, *, asks_for_tokens: bool
+) -> list[dict[str, list[str]]]:
     """Return the alternatives; a service with one local user needs no token."""
-    is_of_user = credential in {Credential.USER, Credential.STREAM}
-    return [*([{}] if is_of_user and not asks_for_tokens else []), *_REQUIREMENTS[credential]]
+    requirements = list(_REQUIREMENTS[operation.credential])
+    if operation.credential in OF_USER:
+        scope = find_scope(operation, method)
+        requirements[:0] = [] if asks_for_tokens else [{}]
+        requirements += [] if scope is None else [{"api_key": [scope.value]}]
+    return requirements

@@ -191,8 +191,8 @@ class DirectStream:
             self._blocked_ticks += 1
             if self._blocked_ticks > STALL_SECONDS:
                 self._end(StreamEnd.SLOW_CLIENT)
-        elif now >= self._lifetime.ends_at:
-            self._end(self._lifetime.end)
+        elif (end := self._lifetime.find_end(now)) is not None:
+            self._end(end)
         elif self._ticks % KEEP_ALIVE_SECONDS == 0:
             self.connection.keep_alive()
 

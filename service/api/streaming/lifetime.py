@@ -14,7 +14,7 @@ class StreamEnd(Enum):
     RECONNECT = auto()
     """The service stops, or the stream is an hour old: the client may connect again at once."""
     EXPIRED = auto()
-    """The token or ticket has expired."""
+    """The token, key or ticket has expired, or the key was revoked."""
     ERASED = auto()
     """The export was erased."""
     NOT_FOUND = auto()
@@ -36,7 +36,7 @@ class StreamEnded(Exception):
 
 
 class Lifetime:
-    """The end of a stream: when its token expires, or after an hour.
+    """The end of a stream: when its token expires or its key is revoked, or after an hour.
 
     The client then reconnects.
     """
@@ -44,14 +44,21 @@ class Lifetime:
     def __init__(self, access: Access, clock: Clock) -> None:
         left = access.seconds_left(clock.wall())
         self.clock = clock
-        self.end = StreamEnd.EXPIRED if left <= MAX_STREAM_SECONDS else StreamEnd.RECONNECT
-        self.ends_at = clock.monotonic() + min(left, MAX_STREAM_SECONDS)
+        self._access = access
+        self._last_end = StreamEnd.EXPIRED if left <= MAX_STREAM_SECONDS else StreamEnd.RECONNECT
+        self._ends_at = clock.monotonic() + min(left, MAX_STREAM_SECONDS)
 
     @property
     def seconds_left(self) -> float:
-        return self.ends_at - self.clock.monotonic()
+        return self._ends_at - self.clock.monotonic()
+
+    def find_end(self, now: float) -> StreamEnd | None:
+        """Return why the stream ends, once it is over; `now` is on the monotonic clock."""
+        if self._access.is_revoked:
+            return StreamEnd.EXPIRED
+        return self._last_end if now >= self._ends_at else None
 
     def check(self) -> None:
         """Raise StreamEnded once it is over."""
-        if self.seconds_left <= 0:
-            raise StreamEnded(self.end)
+        if (end := self.find_end(self.clock.monotonic())) is not None:
+            raise StreamEnded(end)

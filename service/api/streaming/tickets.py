@@ -13,6 +13,7 @@ from service.api.openapi.operations import Body, Tag, declare_operation
 from service.api.requests import StrictModel, json_response, parse_model, read_body
 from service.api.state import State
 from service.jobs.serializers import format_timestamp
+from service.keys.scopes import Scope
 
 
 class TicketBody(StrictModel):
@@ -30,7 +31,11 @@ class StreamTicket(TypedDict):
 
 
 @declare_operation(
-    "create_stream_ticket", Tag.STREAMS, body=Body(TicketBody, required=False), answers={201: StreamTicket}
+    "create_stream_ticket",
+    Tag.STREAMS,
+    body=Body(TicketBody, required=False),
+    answers={201: StreamTicket},
+    scope=Scope.EXPORTS_READ,
 )
 async def create_ticket(request: Request[State]) -> Response:
     """Create a ticket for clients that can't set headers.

@@ -19,6 +19,7 @@ from service.api.state import State
 from service.api.transfers.probes import find_upload
 from service.exports.checks import FileExpired
 from service.jobs.serializers import format_timestamp
+from service.keys.scopes import Scope
 from service.problems import Erased, NotComplete, NotFound, OutputReplaced
 from service.video_types import type_from_name
 
@@ -49,6 +50,7 @@ class DownloadUrl(TypedDict):
     body=Body(DownloadUrlOptions, required=False),
     answers={200: DownloadUrl},
     problems=(NotComplete, FileExpired, OutputReplaced, Erased),
+    scope=Scope.EXPORTS_READ,
 )
 async def create_for_export(request: Request[State]) -> Response:
     """Create a URL at which the exported file can be read without a token."""
@@ -69,6 +71,7 @@ async def create_for_export(request: Request[State]) -> Response:
     Tag.UPLOADS,
     body=Body(DownloadUrlOptions, required=False),
     answers={200: DownloadUrl},
+    scope=Scope.UPLOADS_READ,
 )
 async def create_for_upload(request: Request[State]) -> Response:
     """Create a URL at which an uploaded file can be read without a token."""

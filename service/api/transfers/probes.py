@@ -13,6 +13,7 @@ from service.api.state import State
 from service.exports.checks import UPLOADS_PREFIX
 from service.forecast.work import SourceFacts
 from service.ingest.prober import TooManyProbes, UnreadableSource, locate_object
+from service.keys.scopes import Scope
 from service.problems import NotFound
 
 
@@ -24,7 +25,11 @@ class ProbedUpload(SourceDescription):
 
 
 @declare_operation(
-    "probe_upload", Tag.UPLOADS, answers={200: ProbedUpload}, problems=(UnreadableSource, TooManyProbes)
+    "probe_upload",
+    Tag.UPLOADS,
+    answers={200: ProbedUpload},
+    problems=(UnreadableSource, TooManyProbes),
+    scope=Scope.UPLOADS_READ,
 )
 async def probe(request: Request[State]) -> Response:
     """Probe one of the user's uploads."""

@@ -17,6 +17,7 @@ from service.api.state import State
 from service.api.transfers import multipart as parts
 from service.api.transfers.multipart import Upload
 from service.jobs.serializers import format_timestamp
+from service.keys.scopes import Scope
 from service.problems import Conflict, NotFound
 
 MULTIPART_SECONDS = 24 * 3_600
@@ -105,7 +106,7 @@ async def list_parts(request: Request[State]) -> Response:
     return json_response(StoredParts(parts=listed))
 
 
-@declare_operation("get_upload_part_url", Tag.UPLOADS, answers={200: PartUrl})
+@declare_operation("get_upload_part_url", Tag.UPLOADS, answers={200: PartUrl}, scope=Scope.UPLOADS_WRITE)
 async def get_part_url(request: Request[State]) -> Response:
     """Return a URL for one part, also for one that has arrived already."""
     upload, _ = await _load_upload(request)

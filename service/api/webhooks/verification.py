@@ -17,6 +17,7 @@ from service.api.requests import StrictModel, json_response, read_json
 from service.api.state import State
 from service.api.webhooks.bodies import Cursor
 from service.api.webhooks.endpoints import WebhookNotFound
+from service.keys.scopes import Scope
 from service.webhooks import delivery_queries, ed25519, endpoints
 from service.webhooks.messages.rendering import render_body
 from service.webhooks.models import Endpoint
@@ -97,6 +98,7 @@ class Verification(TypedDict):
     body=Body(ReceivedMessage),
     answers={200: Verification},
     problems=(WebhookNotFound,),
+    scope=Scope.WEBHOOKS_READ,
 )
 async def verify(request: Request[State]) -> Response:
     """Tell whether the message is valid and, if not, why."""

@@ -3,10 +3,12 @@
 A route that is not in the matrix fails the first test.
 """
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from ipaddress import ip_network
 from typing import Any
@@ -21,6 +23,7 @@ from websockets.exceptions import InvalidStatus
 from service.api.routes import ROUTES
 from service.settings import Settings
 from tests.service.conftest import token
+from tests.service.keys.api_keys import create_key
 from tests.support.app_harness import EXPORTED, FRAMING, SOURCE
 from tests.support.problems import assert_problem
 from tests.support.stream_server import StreamServer, open_server
@@ -94,6 +97,9 @@ MATRIX = {
     "GET /api/webhooks/{id}/deliveries/{delivery_id}": Need.OWNER,
     "POST /api/webhooks/{id}/deliveries/{delivery_id}/redeliver": Need.OWNER,
     "POST /api/webhooks/{id}/deliveries/{delivery_id}/outcome": Need.OWNER,
+    "POST /api/keys": Need.TOKEN,
+    "GET /api/keys": Need.TOKEN,
+    "DELETE /api/keys/{key_id}": Need.OWNER,
     "POST /api/stream-tickets": Need.TOKEN,
     "GET /api/system": Need.OPERATOR,
     "GET /api/usage": Need.TOKEN,
@@ -138,6 +144,7 @@ BODIES: Mapping[str, Any] = {
     "POST /api/uploads": {"filename": "a.mp4", "size": 5, "content_type": "video/mp4"},
     "POST /api/uploads/{upload}/complete": {},
     "POST /api/webhooks": {"url": HOOK},
+    "POST /api/keys": {"name": "backend", "scopes": ["exports:read"]},
     "PATCH /api/webhooks/{id}": {"description": "taken over"},
     "POST /api/webhooks/verify": {"id": "{id}", "headers": {}, "body": ""},
     "POST /api/webhooks/{id}/deliveries/{delivery_id}/outcome": {"status": 200, "seconds": 0.1},
@@ -272,11 +279,18 @@ async def service(users_settings: Settings) -> AsyncIterator[Service]:
             "listener_delivery": listener_delivery,
             "project_id": "p",
         }
+        names["key_id"], _ = await create_key(client, ada)
         yield Service(server, names, ticket)
 
 
 async def test_nobody_gets_in_without_a_valid_token(service: Service) -> None:
     past = int(time.time()) - 60
+    client, ada = service.server.client, {"authorization": f"Bearer {claim()}"}
+    key_id, revoked = await create_key(client, ada)
+    await client.delete(f"/api/keys/{key_id}", headers=ada)
+    in_a_moment = datetime.fromtimestamp(time.time() + 0.2, UTC).isoformat()
+    _, expired = await create_key(client, ada, expires_at=in_a_moment)
+    await asyncio.sleep(0.2)
     strangers = {
         "nobody": {},
         "expired": {"authorization": f"Bearer {claim(exp=past)}"},
@@ -286,6 +300,8 @@ async def test_nobody_gets_in_without_a_valid_token(service: Service) -> None:
         "no audience": {"authorization": f"Bearer {claim(aud=None)}"},
         "an expired cookie": {"cookie": f"framehook_token={claim(exp=past)}"},
         "a ticket as a token": {"authorization": f"Bearer {service.ticket}"},
+        "a revoked key": revoked,
+        "an expired key": expired,
     }
     got_in = {
         (who, row): status

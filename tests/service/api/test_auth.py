@@ -11,7 +11,8 @@ import pytest
 from hypothesis import strategies as st
 from starlette.requests import HTTPConnection
 
-from service.api.auth import MAX_TICKET_SECONDS, Access, Authenticator, SharedSecretVerifier
+from service.api.access.tokens import SharedSecretVerifier
+from service.api.auth import MAX_TICKET_SECONDS, Access, Authenticator
 from service.problems import Unauthenticated
 from tests.service.conftest import JWT_SECRET, token
 from tests.support.app_harness import AppHarness

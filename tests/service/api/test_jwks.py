@@ -12,7 +12,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from service.api.auth import FAILURE_CACHE_SECONDS, Authenticator, JwksVerifier
+from service.api.access.tokens import FAILURE_CACHE_SECONDS, JwksVerifier
+from service.api.auth import Authenticator
 from service.problems import Unauthenticated, Unavailable
 from tests.service.api.test_auth import TICKET_KEY, part, request_with
 

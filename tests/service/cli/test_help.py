@@ -45,7 +45,7 @@ def test_help_explains_each_option_and_shows_an_example(words: tuple[str, ...]) 
 
 @pytest.mark.parametrize(
     "group",
-    [(), ("webhooks",), ("uploads",), ("batch",), ("users",), ("db",), ("bucket",), ("modal",)],
+    [(), ("webhooks",), ("uploads",), ("batch",), ("users",), ("keys",), ("db",), ("bucket",), ("modal",)],
     ids=" ".join,
 )
 def test_a_group_says_whole_sentences_about_its_commands(group: tuple[str, ...]) -> None:

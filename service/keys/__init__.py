@@ -1,0 +1,1 @@
+"""API keys: their form, their rows, and those in use in memory."""
