@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection
 
 from infra.database.errors import DATABASE_ERRORS
 from infra.telemetry import USER
+from service.api.access.rate_limits import RateLimits, limit_request
 from service.api.access.scopes import check_scope
 from service.api.access.tokens import Verifier, decode_token
 from service.api.origins.policy import OriginPolicy
@@ -60,9 +61,11 @@ class Authenticator:
         ticket_key: bytes,
         origins: OriginPolicy | None = None,
         keys: KeyRing | None = None,
+        limits: RateLimits | None = None,
     ) -> None:
         self._verifier = verifier
         self._keys = keys
+        self._limits = limits
         self._ticket_key = ticket_key
         self._origins = origins or OriginPolicy()
 
@@ -78,9 +81,12 @@ class Authenticator:
     async def access(self, connection: HTTPConnection[Any]) -> Access:
         """Return the user of a request and when the token expires.
 
-        Raises Unauthenticated, ForeignOrigin, or for a key KeyRefused or MissingScope.
+        Raises Unauthenticated, ForeignOrigin, RateLimited, or for a key KeyRefused or MissingScope.
         """
-        return self._admit(connection, await self._find_access(connection))
+        access = self._admit(connection, await self._find_access(connection))
+        if self._limits is not None and self._verifier is not None:
+            limit_request(self._limits, connection, access.user_id)
+        return access
 
     def _admit(self, connection: HTTPConnection[Any], access: Access) -> Access:
         if access.key is not None:
@@ -107,7 +113,7 @@ class Authenticator:
         """
         ticket = connection.query_params.get("ticket") if takes_tickets else None
         if ticket is None or self._verifier is None:
-            access = await self.access(connection)
+            access = self._admit(connection, await self._find_access(connection))
         else:
             access = self._admit(connection, await self._verify_ticket(ticket))
         if access.seconds_left(time.time()) <= 0:

@@ -7,6 +7,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from infra.telemetry import Response
+from service.api.access.rate_limits import HEADERS as RATE_LIMIT_HEADERS
 from service.api.metrics import MetricsPort
 from service.api.origins.known_hosts import KnownHosts
 from service.settings import Settings
@@ -17,7 +18,8 @@ HSTS_SECONDS = 365 * 24 * 3_600
 class SecurityHeaders:
     """Adds headers to every response.
 
-    They keep browsers from guessing types, from telling other sites our URLs, and from leaving TLS.
+    They keep browsers from guessing types, from telling other sites our URLs, and from leaving TLS. Those of rate
+    limits say how many requests are left to a user.
     """
 
     def __init__(self, app: ASGIApp, headers: dict[str, str]) -> None:
@@ -27,7 +29,7 @@ class SecurityHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"].endswith("http.response.start"):
-                MutableHeaders(scope=message).update(self._headers)
+                MutableHeaders(scope=message).update(self._headers | scope.get(RATE_LIMIT_HEADERS, {}))
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

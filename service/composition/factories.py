@@ -15,6 +15,7 @@ from infra.database.postgresql import is_postgresql
 from infra.storage import FolderStorage, Storage
 from infra.storage.disk_reserve import DiskReserve
 from infra.storage.signed import UrlSigner
+from service.api.access.rate_limits import RateLimits, RouteClass
 from service.api.access.tokens import JwksVerifier, SharedSecretVerifier, Verifier
 from service.api.auth import Authenticator
 from service.api.origins.policy import OriginPolicy
@@ -170,10 +171,17 @@ def create_http_limits(settings: Settings) -> HttpLimits:
 
 
 def create_authenticator(
-    settings: Settings, master: bytes, origins: OriginPolicy, keys: KeyRing
+    settings: Settings, master: bytes, origins: OriginPolicy, keys: KeyRing, clock: Clock
 ) -> Authenticator:
     """Create what finds the user of a request; its tickets are signed with a key of the master's."""
-    return Authenticator(create_verifier(settings), derive_key(master, "stream tickets"), origins, keys)
+    quotas = {
+        RouteClass.READS: settings.rate_limit_reads,
+        RouteClass.WRITES: settings.rate_limit_writes,
+        RouteClass.WEBHOOK_SENDS: settings.rate_limit_webhook_sends,
+    }
+    limits = RateLimits(quotas, clock.monotonic)
+    ticket_key = derive_key(master, "stream tickets")
+    return Authenticator(create_verifier(settings), ticket_key, origins, keys, limits)
 
 
 def create_verifier(settings: Settings) -> Verifier | None:

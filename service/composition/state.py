@@ -38,7 +38,7 @@ def build_state(
         rescuer=jobs.rescuer,
         finalizer=jobs.finalizer,
         writer=jobs.writer,
-        authenticator=create_authenticator(settings, newest_key, origins, base.keys),
+        authenticator=create_authenticator(settings, newest_key, origins, base.keys, base.clock),
         hub=base.hub,
         initial_states=InitialStatesReader(base.database, base.serializer, base.clock.wall),
         stream_timer=base.stream_timer,

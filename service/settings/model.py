@@ -6,6 +6,7 @@ from typing import Final, Self
 from pydantic import model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.settings.access import AccessSettings
 from service.settings.conflicts import find_conflicts
 from service.settings.identity import IdentitySettings
 from service.settings.runs import RunSettings
@@ -20,13 +21,22 @@ SECTIONS: Final[tuple[type[SettingsGroup], ...]] = (
     ServerSettings,
     StorageSettings,
     IdentitySettings,
+    AccessSettings,
     RunSettings,
     WebhookSettings,
 )
 """The groups, in the order of the guide."""
 
 
-class Settings(ServerSettings, StorageSettings, IdentitySettings, RunSettings, WebhookSettings, BaseSettings):
+class Settings(
+    ServerSettings,
+    StorageSettings,
+    IdentitySettings,
+    AccessSettings,
+    RunSettings,
+    WebhookSettings,
+    BaseSettings,
+):
     """All settings, by environment variable or `.env`."""
 
     model_config = SettingsConfigDict(env_file=ENV_FILE, extra="ignore", frozen=True, validate_default=True)

@@ -37,7 +37,8 @@ Framehook crops, highlights and cuts videos. Upload a source, submit an export, 
 [The guides](/docs/guides/readme) explain each step.
 
 Every error is a problem of RFC 9457 with a `code` that never changes. Other methods of a path are
-answered with 405 and `Allow`.
+answered with 405 and `Allow`. Answers to users have `RateLimit` and `RateLimit-Policy`
+(draft-ietf-httpapi-ratelimit-headers-11); a request too many is answered with 429 and `Retry-After`.
 """
 TAG_DESCRIPTIONS = {
     Tag.EXPORTS: "Submit exports, list, cancel, retry and download them.",

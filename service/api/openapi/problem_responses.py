@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from service.api.access.rate_limits import RateLimited
 from service.api.access.scopes import KeyRefused, MissingScope, find_scope
 from service.api.openapi.operations import OF_USER, Credential, Operation
 from service.api.openapi.schemas import refer_to
@@ -43,6 +44,8 @@ def list_problems(operation: Operation, method: str, *, has_path_parameters: boo
         problems.append(Unauthenticated)
     if operation.credential in OF_USER:
         problems.append(KeyRefused if find_scope(operation, method) is None else MissingScope)
+    if operation.credential is Credential.USER:
+        problems.append(RateLimited)
     if operation.credential is Credential.USER and method != "get":
         problems.append(ForeignOrigin)
     if operation.body is not None and operation.body.model is not None:

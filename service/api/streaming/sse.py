@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from callbacks.envelope import EventType
 from infra.database.errors import DATABASE_ERRORS
+from service.api.access.rate_limits import RateLimited
 from service.api.auth import Access
 from service.api.export_filters import EventStreamQuery
 from service.api.exports import ExportList, load_job
@@ -87,7 +88,7 @@ CLOSING_EVENTS = {name: StreamEndReason for name, _ in _LAST_EVENTS.values()}
         ),
         204: Answer("The export has ended, and the client has seen its end: do not reconnect."),
     },
-    problems=(Erased,),
+    problems=(Erased, RateLimited),
 )
 async def export_events(request: Request[State]) -> Response:
     """Stream one export; with `Accept: application/json`, respond with its stored timeline."""
