@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Table, and_, delete, exists, func, select,
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database.base import Database
+from service.audit.models import AUDIT_LOG
 from service.jobs.erasures import ERASURES, STUB_SECONDS
 from service.jobs.idempotency import IDEMPOTENCY_KEYS
 from service.jobs.models import EVENTS, IS_ACTIVE, JOBS
@@ -21,6 +22,7 @@ logger = logging.getLogger("framehook.housekeeping")
 
 INTERVAL_SECONDS = 3_600.0
 BATCH_ROWS = 500
+AUDIT_SECONDS = 365 * 86_400.0
 IDEMPOTENCY_SECONDS = 24 * 3_600.0
 LISTENER_SECONDS = 7 * 86_400.0
 """A webhook of kind `listener` to which none has connected for this long is deleted: its command was killed."""
@@ -28,9 +30,10 @@ LISTENER_SECONDS = 7 * 86_400.0
 
 @dataclass(frozen=True)
 class Retention:
-    """How long timelines, webhook logs and API keys that have ended, and idempotency keys, are kept."""
+    """How long timelines, webhook logs, the audit log and API keys that have ended, and idempotency keys, are kept."""
 
     events_seconds: float
+    audit_seconds: float = AUDIT_SECONDS
     idempotency_seconds: float = IDEMPOTENCY_SECONDS
 
 
@@ -66,6 +69,7 @@ class RetentionTask:
             (ENDPOINTS, _match_finished_jobs(oldest_event)),
             (ENDPOINTS, _match_abandoned_listeners(now - LISTENER_SECONDS)),
             (PACING, PACING.c.next_at < oldest_event),
+            (AUDIT_LOG, AUDIT_LOG.c.at < now - self._retention.audit_seconds),
             (API_KEYS, match_ended(oldest_event)),
             (IDEMPOTENCY_KEYS, IDEMPOTENCY_KEYS.c.created_at < oldest_key),
             (ERASURES, and_(ERASURES.c.erased_at < now - STUB_SECONDS, ERASURES.c.next_at.is_(None))),

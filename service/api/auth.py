@@ -14,6 +14,7 @@ from service.api.access.rate_limits import RateLimits, limit_request
 from service.api.access.scopes import check_scope
 from service.api.access.tokens import Verifier, decode_token
 from service.api.origins.policy import OriginPolicy
+from service.audit.caller import CALLER, Actor, Caller
 from service.keys.key_format import PREFIX, is_key
 from service.keys.key_ring import ActiveKey, KeyRing
 from service.problems import Unauthenticated, Unavailable
@@ -62,10 +63,13 @@ class Authenticator:
         origins: OriginPolicy | None = None,
         keys: KeyRing | None = None,
         limits: RateLimits | None = None,
+        *,
+        keeps_addresses: bool = False,
     ) -> None:
         self._verifier = verifier
         self._keys = keys
         self._limits = limits
+        self._keeps_addresses = keeps_addresses
         self._ticket_key = ticket_key
         self._origins = origins or OriginPolicy()
 
@@ -92,7 +96,15 @@ class Authenticator:
         if access.key is not None:
             check_scope(connection, access.key.scopes)
         connection.scope[USER] = access.user_id
+        CALLER.set(self._describe_caller(connection, access))
         return access
+
+    def _describe_caller(self, connection: HTTPConnection[Any], access: Access) -> Caller:
+        """Return what the audit log keeps of who sent a request."""
+        address = connection.client.host if self._keeps_addresses and connection.client else None
+        if access.key is not None:
+            return Caller(Actor.KEY, access.key.key_id, address)
+        return Caller(Actor.LOCAL_USER if self._verifier is None else Actor.TOKEN, None, address)
 
     async def _find_access(self, connection: HTTPConnection[Any]) -> Access:
         if self._verifier is None:

@@ -12,6 +12,8 @@ from typing import Final
 from sqlalchemy import ColumnElement, or_, select
 
 from infra.database.base import Database
+from service.audit.actions import Action
+from service.audit.log import record
 from service.batches.models import BulkChange, Selection
 from service.exports.service import ExportService
 from service.fanout.changes import JobChanges
@@ -43,9 +45,10 @@ class BulkChanges:
             chunk = job_ids[start : start + CHUNK]
             async with self.database.transaction() as session:
                 cancelled = await transitions.cancel_all(session, user_id, chunk, now=self.clock())
+                done = {job.job_id for job in cancelled}
+                await record(session, Action.EXPORT_CANCELLED, user_id, sorted(done), now=self.clock())
             await self.changes.notify_all(cancelled, ended_attempts=True)
             changed += len(cancelled)
-            done = {job.job_id for job in cancelled}
             changed += await self._cancel_alone(user_id, [job_id for job_id in chunk if job_id not in done])
         return BulkChange(len(job_ids), changed, next_cursor)
 

@@ -7,6 +7,8 @@ from typing import Final
 from sqlalchemy import delete, func, select, update
 
 from infra.database.base import Database
+from service.audit.actions import Action
+from service.audit.log import record
 from service.exports import delivery_erasure
 from service.exports.erasure import Eraser
 from service.jobs import erasures, transitions
@@ -66,4 +68,5 @@ class BatchEraser:
             now = self.clock()
             await delivery_erasure.blank_deliveries(session, user_id, [batch_id], now=now)
             erasure = await erasures.record_object(session, user_id, batch_id, now=now)
+            await record(session, Action.BATCH_ERASED, user_id, [batch_id], now=now)
         await self.eraser.delete_now(erasure)

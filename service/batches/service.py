@@ -7,6 +7,8 @@ from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database.base import Database
+from service.audit.actions import Action
+from service.audit.log import record
 from service.batches.bulk import BulkChanges
 from service.batches.models import BatchRequest, Selection, SubmittedBatch
 from service.batches.purge import BatchEraser
@@ -53,6 +55,7 @@ class BatchService:
             if (earlier := await self._find_earlier(session, user_id, idempotency)) is not None:
                 return earlier
             stored = await self._store(session, user_id, batch_id, request, jobs)
+            await record(session, Action.BATCH_CREATED, user_id, [batch_id], now=self.clock())
             if idempotency is not None:
                 remember_key(session, user_id, idempotency, batch_id, self.clock())
         jobs = [it.job for it in stored]

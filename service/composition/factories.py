@@ -39,6 +39,9 @@ from service.workers.starter import WorkerStarter
 if TYPE_CHECKING:
     from infra.storage.client import S3Config
 
+USERS_IN_LOGS = "users in logs"
+"""The purpose of the key with which users are hashed."""
+
 Loop = Callable[[], Awaitable[None]]
 
 MAX_OUTPUT_PROBES = 4
@@ -156,9 +159,9 @@ def create_lease_renewal(settings: Settings, database: Database, clock: Clock) -
 
 def create_maintenance_loops(settings: Settings, database: Database, storage: Storage) -> dict[str, Loop]:
     """Create the loops that delete old rows and uploads, and that report a database outage once."""
-    retention = Retention(events_seconds=settings.timeline_days * 86_400)
+    days = Retention(settings.timeline_days * 86_400, audit_seconds=settings.audit_days * 86_400)
     return {
-        "housekeeping": RetentionTask(database, retention).run,
+        "housekeeping": RetentionTask(database, days).run,
         "outage": OutageLogFilter(database.check).run,
         "uploads": UploadCleanup(storage).run,
     }
@@ -181,7 +184,8 @@ def create_authenticator(
     }
     limits = RateLimits(quotas, clock.monotonic)
     ticket_key = derive_key(master, "stream tickets")
-    return Authenticator(create_verifier(settings), ticket_key, origins, keys, limits)
+    verifier, keeps = create_verifier(settings), settings.audit_addresses
+    return Authenticator(verifier, ticket_key, origins, keys, limits, keeps_addresses=keeps)
 
 
 def create_verifier(settings: Settings) -> Verifier | None:

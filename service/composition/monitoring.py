@@ -10,7 +10,7 @@ from infra.database.postgresql import is_postgresql
 from infra.supervise import Supervisor
 from service.api.metrics import Scraper, describe_runner, describe_streams
 from service.clock import Clock
-from service.composition.factories import derive_key
+from service.composition.factories import USERS_IN_LOGS, derive_key
 from service.dispatch.runners import Runner, RunnerReadiness
 from service.dispatch.runners.measured import MeasuredRunner
 from service.fanout.hub import Hub
@@ -41,7 +41,7 @@ def create_monitoring(
     settings: Settings, database: Database, runner: Runner, master_key: bytes, tracing: "Tracing | None"
 ) -> Monitoring:
     """Create the metrics, and let the log show users as the settings say."""
-    show_users(settings.log_users, derive_key(master_key, "users in logs"))
+    show_users(settings.log_users, derive_key(master_key, USERS_IN_LOGS))
     metrics = ServiceMetrics()
     metrics.exports.prepare(get_export_types().names, runner.name)
     if tracing is None:

@@ -15,6 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from infra.database.base import Database
 from infra.database.errors import DATABASE_ERRORS
 from infra.storage import InvalidKey, Storage, StorageError
+from service.audit.actions import Action
+from service.audit.log import record
 from service.clock import Clock
 from service.costs import usage
 from service.dispatch.runners import Runner, RunnerRefused
@@ -46,6 +48,7 @@ TABLES = (
     "erasures",
     "export_batches",
     "api_keys",
+    "audit_log",
     "webhook_deliveries",
     "webhook_attempts",
 )
@@ -215,6 +218,7 @@ async def _erase_rows(
     ids = [job.job_id for job in jobs]
     await delivery_erasure.blank_deliveries(session, user_id, ids, now=now)
     await delivery_erasure.write_erased(session, jobs, erased)
+    await record(session, Action.EXPORT_ERASED, user_id, ids, now=now)
     return erased
 
 

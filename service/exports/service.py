@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from infra.database.base import Database
+from service.audit.actions import Action
+from service.audit.log import record
 from service.costs.control import Budgets
 from service.exports import checks
 from service.exports.edits import to_columns
@@ -108,6 +110,8 @@ class ExportService:
         job = await self.get(user_id, job_id)
         async with self._database.transaction() as session:
             cancelled = await transitions.cancel(session, user_id, job.job_id, now=self._clock())
+            if cancelled is not None:
+                await record(session, Action.EXPORT_CANCELLED, user_id, [job.job_id], now=self._clock())
         if cancelled is None:
             job = await self.get(user_id, job_id)
             if job.status is not Status.CANCELLED:
@@ -133,6 +137,8 @@ class ExportService:
             retried = await transitions.retry(
                 session, user_id, job.job_id, attempts=self._limits.attempt_limit, now=self._clock()
             )
+            if retried is not None:
+                await record(session, Action.EXPORT_RETRIED, user_id, [job.job_id], now=self._clock())
         if retried is None:
             job = await self.get(user_id, job_id)
             if job.status in _RETRYABLE:
@@ -151,6 +157,8 @@ class ExportService:
             if (earlier := await find_earlier(session, user_id, request, idempotency)) is not None:
                 return earlier
             (submitted,) = await self._intake.store(session, user_id, [request], jobs)
+            job_ids = [submitted.job.job_id]
+            await record(session, Action.EXPORT_CREATED, user_id, job_ids, now=self._clock())
             if idempotency is not None:
                 remember_key(session, user_id, idempotency, submitted.job.job_id, submitted.job.created_at)
         await self._changes.notify(submitted.job)

@@ -7,6 +7,8 @@ import msgspec
 from sqlalchemy import ColumnElement, Float, and_, bindparam, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.audit.actions import Action
+from service.audit.log import record
 from service.jobs.ids import new_id
 from service.keys.key_format import HINT_CHARACTERS, generate_key, hash_key
 from service.keys.models import API_KEYS, KEY_PREFIX, ApiKey
@@ -54,6 +56,7 @@ async def create(
     await session.execute(
         insert(API_KEYS).values({name: getattr(row, name) for name in row.__struct_fields__})
     )
+    await record(session, Action.KEY_CREATED, user_id, [row.key_id], now=now)
     return row, key
 
 
@@ -72,7 +75,10 @@ async def revoke(session: AsyncSession, key_id: str, user_id: str | None, *, now
         conditions.append(API_KEYS.c.user_id == user_id)
     statement = update(API_KEYS).where(*conditions).values(revoked_at=now).returning(API_KEYS)
     row = (await session.execute(statement)).mappings().one_or_none()
-    return _to_key(row) if row else None
+    if row is None:
+        return None
+    await record(session, Action.KEY_REVOKED, row["user_id"], [key_id], now=now)
+    return _to_key(row)
 
 
 async def find(session: AsyncSession, where: ColumnElement[bool]) -> ApiKey | None:

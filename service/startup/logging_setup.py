@@ -20,16 +20,18 @@ def configure_logging(log_format: str, level: int = logging.INFO) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
+def hash_user(key: bytes, user: str) -> str:
+    """Return the hash of a user's id: the same on every replica, and without the key it leads back to no user."""
+    return hmac.digest(key, user.encode(), "sha256").hex()[:HASH_CHARACTERS]
+
+
 def show_users(mode: Literal["plain", "hashed", "none"], key: bytes) -> None:
-    """Write the ids of users to the log as they are, as hashes with this key, or not at all.
-
-    The same user has the same hash on every replica; without the key it leads back to no user.
-    """
-
-    def hash_user(user: str) -> str:
-        return hmac.digest(key, user.encode(), "sha256").hex()[:HASH_CHARACTERS]
-
-    shown = {"plain": lambda user: user, "hashed": hash_user, "none": lambda _user: None}[mode]
+    """Write the ids of users to the log as they are, as hashes with this key, or not at all."""
+    shown = {
+        "plain": lambda user: user,
+        "hashed": lambda user: hash_user(key, user),
+        "none": lambda _user: None,
+    }[mode]
     for handler in logging.getLogger().handlers:
         if isinstance(handler.formatter, LineFormatter):
             handler.formatter.show_user = shown

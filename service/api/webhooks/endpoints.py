@@ -2,6 +2,7 @@
 
 from typing import TypedDict
 
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -10,6 +11,8 @@ from service.api.openapi.operations import Answer, Body, Tag, declare_operation
 from service.api.requests import json_response, parse_query, read_json
 from service.api.state import State
 from service.api.webhooks.bodies import CreateEndpoint, EndpointsQuery, UpdateEndpoint, sort_events
+from service.audit.actions import Action
+from service.audit.log import record
 from service.jobs import transitions
 from service.jobs.filters import encode_filter
 from service.problems import Conflict, FieldError, Invalid, NotFound
@@ -75,6 +78,7 @@ async def create(request: Request[State]) -> Response:
             now=request.state["clock"].wall(),
         )
         endpoint = await endpoints.create(session, values)
+        await _record(request, session, Action.WEBHOOK_CREATED, endpoint)
     return json_response(
         serializers.endpoint_to_dict_with_secret(endpoint, clock=request.state["clock"].wall),
         201,
@@ -127,6 +131,8 @@ async def update(request: Request[State]) -> Response:
                 session, endpoint_id, DisabledReason.BY_USER, now=request.state["clock"].wall()
             )
             updated = await endpoints.get(session, user_id, endpoint_id)
+        if updated is not None:
+            await _record(request, session, Action.WEBHOOK_CHANGED, updated)
     if updated is None:
         raise WebhookNotFound
     request.state["delivery_worker"].wake()
@@ -181,6 +187,7 @@ async def delete(request: Request[State]) -> Response:
     endpoint = await load_endpoint(request)
     async with request.state["database"].transaction() as session:
         await endpoints.remove(session, endpoint.user_id, endpoint.endpoint_id)
+        await _record(request, session, Action.WEBHOOK_DELETED, endpoint)
     more = True
     while more:
         async with request.state["database"].transaction() as session:
@@ -197,6 +204,8 @@ async def rotate_secret(request: Request[State]) -> Response:
     endpoint = await load_endpoint(request)
     async with request.state["database"].transaction() as session:
         rotated = await endpoints.rotate_secret(session, endpoint, now=request.state["clock"].wall())
+        if rotated is not None:
+            await _record(request, session, Action.SECRET_ROTATED, rotated)
     if rotated is None:
         raise Conflict(
             "Another request has just rotated the secret. Read the webhook again before you retry."
@@ -212,6 +221,11 @@ async def public_key(request: Request[State]) -> Response:
     if not keys:
         raise NotFound("The webhook has no public key: it was created without `ed25519: true`.")
     return json_response(PublicKeys(public_key=keys[0], public_keys=keys))
+
+
+async def _record(request: Request[State], session: AsyncSession, action: Action, endpoint: Endpoint) -> None:
+    now = request.state["clock"].wall()
+    await record(session, action, endpoint.user_id, [endpoint.endpoint_id], now=now)
 
 
 async def load_endpoint(request: Request[State]) -> Endpoint:

@@ -9,11 +9,10 @@ import typer
 
 from service.cli.database.commands import database
 from service.cli.options import AsJson, DataDir, Host, Port, Token, Yes, command_group, examples
-from service.keys.scopes import Scope
+from service.cli.server.access_commands import add_access_commands
 
 buckets = command_group("Manage the bucket.")
 users = command_group("Manage users.")
-keys = command_group("Manage API keys, in the database of the service.")
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -35,7 +34,7 @@ def add_commands(app: typer.Typer) -> None:
     app.add_typer(database, name="db")
     app.add_typer(buckets, name="bucket")
     app.add_typer(users, name="users")
-    app.add_typer(keys, name="keys")
+    add_access_commands(app)
 
 
 def serve(
@@ -173,64 +172,3 @@ def erase(
     from service.cli.server.users import erase_user
 
     erase_user(user, dry_run=dry_run, yes=yes, as_json=as_json)
-
-
-@keys.command(
-    epilog=examples(
-        "framehook keys create alice --name backend --scope exports:write",
-        "framehook keys create alice --name report --scope usage:read --days 90",
-    )
-)
-def create(
-    user: Annotated[str, typer.Argument(metavar="USER", help="The user's id: `sub` of the tokens.")],
-    name: Annotated[str, typer.Option(metavar="NAME", help="What the key is for.")],
-    scope: Annotated[
-        list[Scope],
-        typer.Option(metavar="SCOPE", help=f"What the key may do: {', '.join(Scope)}; repeat for several."),
-    ],
-    days: Annotated[
-        float | None,
-        typer.Option(
-            metavar="DAYS",
-            min=0.001,
-            max=36_600,
-            help="The key expires after so many days.  [default: never]",
-        ),
-    ] = None,
-    *,
-    as_json: AsJson = False,
-) -> None:
-    """Create an API key of a user and print it.
-
-    The key is printed once, alone on the standard output; the database holds its hash.
-    """
-    from service.cli.server.keys import create_key
-
-    create_key(user, name, scope, days, as_json=as_json)
-
-
-@keys.command("list", epilog=examples("framehook keys list", "framehook keys list alice --json"))
-def list_(
-    user: Annotated[str | None, typer.Argument(metavar="[USER]", help="Only the keys of this user.")] = None,
-    *,
-    as_json: AsJson = False,
-) -> None:
-    """List API keys: those of all users, or of one."""
-    from service.cli.server.keys import list_keys
-
-    list_keys(user, as_json=as_json)
-
-
-@keys.command(epilog=examples("framehook keys revoke key_0198a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b"))
-def revoke(
-    key: Annotated[
-        str, typer.Argument(metavar="KEY", help="Id of the key, as `framehook keys list` shows it.")
-    ],
-) -> None:
-    """Revoke an API key.
-
-    A running service takes it no more after a few seconds, on every replica, and its streams end.
-    """
-    from service.cli.server.keys import revoke_key
-
-    revoke_key(key)

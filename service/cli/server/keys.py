@@ -2,23 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import NoReturn
+from collections.abc import Sequence
 
 import msgspec
 import typer
 from rich.table import Table
 
-from infra.database.base import Database
 from infra.database.errors import DATABASE_ERRORS
-from infra.database.factory import open_database
-from infra.database.postgresql import is_postgresql
-from infra.database.sqlite import sqlite_path, sqlite_url
 from service.api.access.keys import KeyWithSecret, to_dict
 from service.api.auth import is_valid_user_id
 from service.cli.console import escape_cell, print_table, to_printable
-from service.cli.errors import FAILED_STATUS, NOT_FOUND_STATUS, REFUSED_STATUS, USAGE_STATUS, exit_with
+from service.cli.errors import NOT_FOUND_STATUS, REFUSED_STATUS, USAGE_STATUS, exit_with
+from service.cli.server.settings_database import exit_without_database, open_settings_database
 from service.jobs.serializers import format_timestamp
 from service.jobs.transitions import lock_user
 from service.keys import store
@@ -26,7 +21,6 @@ from service.keys.models import ApiKey
 from service.keys.scopes import Scope
 from service.settings import Settings
 from service.startup.commands import load_settings_or_exit
-from service.startup.data_folder import DATABASE
 from service.startup.statuses import CONFIGURATION_STATUS
 
 DAY_SECONDS = 86_400
@@ -50,7 +44,7 @@ def create_key(user: str, name: str, scopes: Sequence[Scope], days: float | None
             f"the user has {store.MAX_ACTIVE_KEYS} active keys, which is the maximum; revoke one first",
         )
     except DATABASE_ERRORS as error:
-        _exit_without_database(error)
+        exit_without_database(error)
     if as_json:
         typer.echo(msgspec.json.encode(KeyWithSecret(**to_dict(row), key=key)).decode())
         return
@@ -66,7 +60,7 @@ def list_keys(user: str | None, *, as_json: bool) -> None:
     try:
         rows = asyncio.run(_list(load_settings_or_exit(), user))
     except DATABASE_ERRORS as error:
-        _exit_without_database(error)
+        exit_without_database(error)
     if as_json:
         keys = [{"user": row.user_id, **to_dict(row)} for row in rows]
         typer.echo(msgspec.json.encode({"keys": keys}).decode())
@@ -79,7 +73,7 @@ def revoke_key(key_id: str) -> None:
     try:
         revoked = asyncio.run(_revoke(load_settings_or_exit(), key_id))
     except DATABASE_ERRORS as error:
-        _exit_without_database(error)
+        exit_without_database(error)
     if revoked is None:
         exit_with(NOT_FOUND_STATUS, f"there is no key {key_id} that is not revoked yet")
     typer.echo(
@@ -104,35 +98,16 @@ async def _create(
 ) -> tuple[ApiKey, str]:
     now = time.time()
     expires_at = None if days is None else now + days * DAY_SECONDS
-    async with _open(settings) as database, database.transaction() as session:
+    async with open_settings_database(settings) as database, database.transaction() as session:
         await lock_user(session, user)
         return await store.create(session, user, name=name, scopes=scopes, expires_at=expires_at, now=now)
 
 
 async def _list(settings: Settings, user: str | None) -> list[ApiKey]:
-    async with _open(settings) as database, database.reading() as session:
+    async with open_settings_database(settings) as database, database.reading() as session:
         return await store.list_by_user(session, user)
 
 
 async def _revoke(settings: Settings, key_id: str) -> ApiKey | None:
-    async with _open(settings) as database, database.transaction() as session:
+    async with open_settings_database(settings) as database, database.transaction() as session:
         return await store.revoke(session, key_id, None, now=time.time())
-
-
-@asynccontextmanager
-async def _open(settings: Settings) -> AsyncIterator[Database]:
-    url = settings.database_url or sqlite_url(settings.data_dir / DATABASE)
-    if not is_postgresql(url) and not sqlite_path(url).exists():
-        exit_with(
-            FAILED_STATUS, f"there is no database {sqlite_path(url)}; `framehook db upgrade` creates it"
-        )
-    database = open_database(url)
-    try:
-        yield database
-    finally:
-        await database.close()
-
-
-def _exit_without_database(error: BaseException) -> NoReturn:
-    reason = str(error).partition("\n")[0]
-    exit_with(FAILED_STATUS, f"the database can't be used: {reason}; `framehook db upgrade` prepares it")

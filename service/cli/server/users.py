@@ -10,13 +10,17 @@ from infra.database.errors import DATABASE_ERRORS
 from infra.database.factory import open_database
 from infra.database.sqlite import sqlite_url
 from infra.storage import StorageError
+from service.audit.actions import Action
+from service.audit.caller import CALLER, Actor, Caller
+from service.audit.log import record
 from service.cli.console import to_printable
 from service.cli.errors import FAILED_STATUS, confirm, exit_with
-from service.composition.factories import create_storage, load_master_keys
+from service.composition.factories import USERS_IN_LOGS, create_storage, derive_key, load_master_keys
 from service.exports.user_erasure import Receipt, UserEraser
 from service.settings import Settings
 from service.startup.commands import load_settings_or_exit
 from service.startup.data_folder import DATABASE
+from service.startup.logging_setup import hash_user
 
 
 def erase_user(user: str, *, dry_run: bool, yes: bool, as_json: bool) -> None:
@@ -38,10 +42,18 @@ def erase_user(user: str, *, dry_run: bool, yes: bool, as_json: bool) -> None:
 
 async def _erase(settings: Settings, user_id: str, *, dry_run: bool) -> Receipt:
     database = open_database(settings.database_url or sqlite_url(settings.data_dir / DATABASE))
-    storage = create_storage(settings, load_master_keys(settings)[0])
+    master_key = load_master_keys(settings)[0]
+    storage = create_storage(settings, master_key)
     eraser = UserEraser(database, storage, time.time)
     try:
-        return await (eraser.measure(user_id) if dry_run else eraser.erase(user_id))
+        if dry_run:
+            return await eraser.measure(user_id)
+        receipt = await eraser.erase(user_id)
+        CALLER.set(Caller(Actor.OPERATOR))
+        user_hash = hash_user(derive_key(master_key, USERS_IN_LOGS), user_id)
+        async with database.transaction() as session:
+            await record(session, Action.USER_ERASED, None, [user_hash], now=time.time())
+        return receipt
     finally:
         await storage.close()
         await database.close()
