@@ -17,7 +17,6 @@ from service.jobs.batches import queries as batch_queries
 from service.jobs.batches.totals import read_totals
 from service.jobs.filters import ExportFilter
 from service.jobs.models import Status
-from service.jobs.queue.head import read_head
 
 Read = Callable[[AsyncSession], Awaitable[Any]]
 NOW = time.time()
@@ -72,7 +71,6 @@ HOT_READS: dict[str, Read] = {
     "totals of batches": lambda session: read_totals(
         batch_queries.fetch_in(session), dialect_of(session), [BATCH]
     ),
-    "head of the queue": lambda session: read_head(session, priority_seconds=600, now=NOW),
     "rates of forecasts": lambda session: list_rates(session, after=NOW),
     "facts of uploads": lambda session: uploads.find_facts(session, USER, ["uploads/1/match.mp4"]),
     "usage of a month": lambda session: read_groups(session, MONTH, GroupBy.PROJECT),
