@@ -121,6 +121,7 @@ async def draw_pages(
                     await console.page.screenshot(path=folder / f"{name}-{scheme}-{device}.png")
                 for name, tool in TOOLS.items():
                     await set_up(console, film, tool, configs()[tool.lower()])
+                    await console.page.get_by_text("takes about").wait_for()
                     await console.seek(0.35)
                     await console.page.evaluate("scrollTo(0, 0)")
                     await console.page.screenshot(path=folder / f"{name}-{scheme}-{device}.png")
