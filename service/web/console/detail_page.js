@@ -95,7 +95,7 @@ export default class DetailPage {
 			Submitted: formatMoment(job.created_at),
 			Ended: job.completed_at && formatMoment(job.completed_at),
 			Expires: job.expires_at && formatMoment(job.expires_at),
-			"GPU time": job.gpu_seconds > 0 && formatDuration(job.gpu_seconds),
+			"GPU time": job.runner === "modal" && formatDuration(job.gpu_seconds),
 			Cost: describeCost(job),
 			"Maximum cost": job.max_cost_usd && formatDollars(job.max_cost_usd),
 			Result: output && describeOutput(output),
