@@ -93,7 +93,7 @@ class AddressResolver:
         if is_metadata or find_block_reason(address, (*self._allowed, own)):
             return BlockedURL(reason)  # an IPv4 address that it embeds is blocked as well
         hint = f"The operator of this service can allow it by adding {network or own} to {self._setting}."
-        return BlockedURL(f"{reason} {hint}")
+        return BlockedURL(f"{reason} {hint}", is_by_policy=True)
 
     async def _look_up(self, host: str) -> tuple[Address, ...]:
         try:

@@ -21,11 +21,15 @@ class EgressPolicy:
 
 
 class BlockedURL(Exception):
-    """The URL or an address of its host is not allowed; `reason` may be shown to the user."""
+    """The URL or an address of its host is not allowed; `reason` may be shown to the user.
 
-    def __init__(self, reason: str) -> None:
+    `is_by_policy` says that the URL is well formed, and a setting could allow it.
+    """
+
+    def __init__(self, reason: str, *, is_by_policy: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.is_by_policy = is_by_policy
 
 
 class Unreachable(Exception):

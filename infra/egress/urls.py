@@ -94,7 +94,8 @@ def _check_scheme(scheme: str, policy: EgressPolicy) -> None:
     if scheme.lower() == "http":
         raise BlockedURL(
             "The URL must begin with https://. "
-            f"The operator of this service can allow http:// with {policy.http_setting}=true."
+            f"The operator of this service can allow http:// with {policy.http_setting}=true.",
+            is_by_policy=True,
         )
     raise BlockedURL(
         "The URL must begin with http:// or https://."

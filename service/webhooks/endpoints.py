@@ -37,12 +37,20 @@ DEFAULT_EVENTS: Final[tuple[WebhookEvent, ...]] = tuple(
 BATCH_ROWS: Final = 500
 
 
+_LISTEN_HINT: Final = (
+    " A receiver on your own machine needs none of that: "
+    "`framehook webhooks listen --forward URL` brings webhooks to it."
+)
+
+
 async def check_url(egress: EgressClient, url: str, field: str) -> None:
     """Check the URL of an endpoint before it is stored; Invalid names the request's field."""
     try:
         await egress.check(url)
     except (BlockedURL, Unreachable) as error:
         reason = error.reason if isinstance(error, BlockedURL) else error.message
+        if isinstance(error, BlockedURL) and error.is_by_policy:
+            reason += _LISTEN_HINT
         raise Invalid(f"{field}: {reason}", errors=[FieldError(loc=[field], msg=reason)]) from None
 
 

@@ -84,7 +84,9 @@ async def test_a_blocked_url_is_explained_in_a_sentence(server: LiveServer) -> N
     assert (
         rejected.err
         == "framehook: url: 10.0.0.1 is a private address, and only public addresses are allowed. "
-        "The operator of this service can allow it by adding 10.0.0.1/32 to WEBHOOK_ALLOWED_NETWORKS.\n"
+        "The operator of this service can allow it by adding 10.0.0.1/32 to WEBHOOK_ALLOWED_NETWORKS. "
+        "A receiver on your own machine needs none of that: "
+        "`framehook webhooks listen --forward URL` brings webhooks to it.\n"
     )
 
 

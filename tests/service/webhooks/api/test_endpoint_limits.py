@@ -134,6 +134,12 @@ async def test_a_forbidden_url_is_refused_wherever_it_is_given(
     assert (await app.client.get("/api/exports")).json()["exports"] == []
 
 
+LISTEN_HINT = (
+    " A receiver on your own machine needs none of that: "
+    "`framehook webhooks listen --forward URL` brings webhooks to it."
+)
+
+
 async def test_loopback_and_plain_http_are_forbidden_unless_allowed(
     settings: Settings, stack: AsyncExitStack
 ) -> None:
@@ -149,7 +155,7 @@ async def test_loopback_and_plain_http_are_forbidden_unless_allowed(
         "The operator of this service can allow it by adding 127.0.0.1/32 to WEBHOOK_ALLOWED_NETWORKS.",
     }.items():
         response = problem(await app.client.post("/api/webhooks", json={"url": url}), 422)
-        assert response["errors"] == [{"loc": ["url"], "msg": reason}]
+        assert response["errors"] == [{"loc": ["url"], "msg": reason + LISTEN_HINT}]
 
 
 BAD_BODIES: dict[str, tuple[str, str, object]] = {
