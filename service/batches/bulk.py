@@ -19,7 +19,7 @@ from service.exports.service import ExportService
 from service.fanout.changes import JobChanges
 from service.jobs import transitions
 from service.jobs.models import IS_ACTIVE, JOBS, Status
-from service.problems import AlreadyFinished, NotFound, Problem, QuotaExceeded
+from service.problems import AlreadyFinished, Erased, NotFound, Problem, QuotaExceeded
 
 MAX_CANCELS: Final = 1_000
 MAX_RETRIES: Final = 100
@@ -88,10 +88,10 @@ class BulkChanges:
         return job_ids[:limit], job_ids[limit - 1] if len(job_ids) > limit else None
 
     async def _cancel_alone(self, user_id: str, job_ids: Sequence[str]) -> int:
-        """Cancel exports whose rows were locked, one after the other; what has ended since stays as it is."""
+        """Cancel exports whose rows were locked, one after the other; what has ended or is erased since stays so."""
         changed = 0
         for job_id in job_ids:
-            with suppress(AlreadyFinished, NotFound):
+            with suppress(AlreadyFinished, Erased, NotFound):
                 await self.exports.cancel(user_id, job_id)
                 changed += 1
         return changed

@@ -16,6 +16,7 @@ from service.jobs.filters import decode_filter
 from service.jobs.ids import new_id
 from service.jobs.models import Job
 from service.jobs.serializers import Export, format_timestamp
+from service.webhooks import delivery_log
 from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS, DeliveryState, WebhookEvent
 from service.webhooks.outbox import INSERT_DELIVERY
 
@@ -29,7 +30,8 @@ async def blank_deliveries(
 ) -> None:
     """Remove the bodies of the deliveries of exports and of the responses; what was not sent never will be.
 
-    The lease of a request in flight stays, so that `export.erased` comes after it.
+    The lease of a request in flight stays, so that `export.erased` comes after it. Nobody tries these deliveries again,
+    so an attempt without a result is marked as interrupted; a result that comes later replaces the mark.
     """
     is_of_exports = and_(
         DELIVERIES.c.endpoint_id.in_(select(ENDPOINTS.c.endpoint_id).where(_gets_events(user_id, job_ids))),
@@ -54,6 +56,7 @@ async def _blank(session: AsyncSession, ids: Sequence[str], now: float) -> None:
     await session.execute(update(DELIVERIES).where(has_body).values(values))
     responses = update(ATTEMPTS).where(ATTEMPTS.c.delivery_id.in_(ids), ATTEMPTS.c.excerpt.is_not(None))
     await session.execute(responses.values(excerpt=None))
+    await delivery_log.mark_interrupted(session, ids)
 
 
 async def write_erased(session: AsyncSession, jobs: Sequence[Job], erased: Sequence[Erasure]) -> None:

@@ -4,6 +4,9 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from infra.database.base import ChangedRow, ChangeFeed, Database
 from service.fanout.changes import JobChanges
 from service.fanout.hub import Hub
@@ -13,7 +16,7 @@ from service.jobs import erasures, queries
 from service.jobs.batches.completion import CompletedBatch
 from service.jobs.batches.models import BATCH_PREFIX, BATCHES
 from service.jobs.batches.queries import list_completed
-from service.jobs.erasures import Erasure
+from service.jobs.erasures import ERASURES, Erasure
 from service.jobs.models import Job
 from service.webhooks import endpoints
 from service.webhooks.listeners.connections import Listeners
@@ -21,6 +24,9 @@ from service.webhooks.listeners.outcomes import OUTCOME_PREFIX, parse_announceme
 from service.webhooks.models import ENDPOINT_PREFIX, DisabledReason
 
 logger = logging.getLogger("framehook.relay")
+
+MAX_ERASED = 1_000
+"""How many of the erasures that were missed are published."""
 
 
 class ChangeListener:
@@ -59,7 +65,8 @@ class ChangeListener:
         since = self._clock() - LOOK_BACK_SECONDS
         async with self._database.reading() as session:
             jobs = await queries.list_by_ids(session, job_ids)
-            erased = await erasures.list_by_ids(session, job_ids)
+            missed = await self._list_erased(session, user_ids) if user_ids else []
+            erased = await erasures.list_by_ids(session, [*job_ids, *missed])
             for user_id in user_ids:
                 jobs += await queries.list_recent(session, user_id, since=since)
                 jobs += await queries.list_edited(session, user_id, since=since)
@@ -67,6 +74,12 @@ class ChangeListener:
             completed = await list_completed(session, *is_missed) if user_ids else []
         self._publish(jobs, erased, completed)
         self._hub.gets_every_change = True
+
+    async def _list_erased(self, session: AsyncSession, user_ids: Sequence[str]) -> Sequence[str]:
+        """Return the exports of users that were erased before the connection; those of uploads have no attempts."""
+        is_missed = (ERASURES.c.erased_at >= self._missed_since, ERASURES.c.attempts > 0)
+        query = select(ERASURES.c.job_id).where(ERASURES.c.user_id.in_(user_ids), *is_missed)
+        return (await session.execute(query.limit(MAX_ERASED))).scalars().all()
 
     async def _on_notify(self, changes: Sequence[ChangedRow]) -> None:
         """Load the rows that other replicas changed and publish those with local subscribers."""

@@ -3,22 +3,27 @@
 import asyncio
 import random
 import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 
+from service.costs.days import DAY_SECONDS
 from tests.faults.checkers.availability import find_unanswered
-from tests.faults.checkers.database_reader import DatabaseUnavailable
+from tests.faults.checkers.convergence import find_unread, note_open_batches
+from tests.faults.checkers.database_reader import DatabaseUnavailable, Row
+from tests.faults.checkers.erasure_checks import check_erasures, find_unexpired
 from tests.faults.checkers.invariants import check_promises, find_failed_healthy, find_wrong_gpu_seconds
 from tests.faults.checkers.stream_checker import StreamChecker
 from tests.faults.checkers.violations import History, RequestUnanswered
 from tests.faults.cluster.cluster import Cluster
 from tests.faults.nemesis import Nemesis
 from tests.faults.schedule import Action, Schedule, Step
+from tests.faults.workload.batch_user import BatchUser
 from tests.faults.workload.leaving_readers import leave_early
 from tests.faults.workload.stream_readers import EventReader, ReconnectingReader, SocketReader
-from tests.faults.workload.user import User
+from tests.faults.workload.user import JobId, User
 from tests.faults.workload.webhook_consumer import Consumer
 
-CONVERGE_SECONDS = 90.0
+CONVERGE_SECONDS = 150.0
 FAULTY_NETWORK_SECONDS = 5.0
 SUPERVISED_SECONDS = 0.5
 LOOK_SECONDS = 0.1
@@ -41,7 +46,8 @@ class ScheduleExecutor:
         self._schedule = schedule
         self._user_id = f"user-{schedule.name.replace('/', '-')}-{time.time_ns():x}"
         self._bearer = cluster.add_user(self._user_id)
-        self._user = User(cluster, self._bearer, self.history)
+        self._user = User(cluster, self._user_id, self._bearer, self.history)
+        self._batch_user = BatchUser(self._user)
         self._consumer = Consumer(cluster, self._user_id, self._user, self.history)
         self._readers: list[ReconnectingReader] = []
         self._began = time.monotonic()
@@ -82,6 +88,9 @@ class ScheduleExecutor:
         self._consumer.accept_everything()
         await cluster.proxy.wait_delivered()
         await self._wait_converged()
+        for _ in range(self._schedule.nights):
+            await self._nemesis.let_day_pass()
+            await self._wait_converged()
         self._start_late_readers()
         await self._wait_converged()
 
@@ -93,17 +102,24 @@ class ScheduleExecutor:
         wrong = find_wrong_gpu_seconds(rows, time.monotonic() - self._began)
         for sentence in wrong + (find_failed_healthy(rows) if self._schedule.harmless else []):
             self.history.add_violation(sentence)
-        await self._consumer.check_deliveries(rows)
+        await self._batch_user.check()
+        await check_erasures(self._cluster, self._user_id, self.history)
+        await self._consumer.check_deliveries()
         for row in rows:
             self.history.count(f"jobs on attempt {row.attempt}")
 
     async def _supervise(self) -> None:
-        """Restart a replica that has exited by itself, for instance because the disk was full at its start."""
+        """Restart a replica that has exited by itself, for instance because the disk was full at its start.
+
+        Note as well which batches are still open, so that readers from before their end must learn of it.
+        """
         while True:
             for replica in self._cluster.replicas:
                 if not replica.busy.locked() and not replica.running:
                     self.history.count("a replica ended")
                     replica.start()
+            if self.history.batches:
+                await note_open_batches(self._cluster.database, self._user_id, self.history)
             await asyncio.sleep(SUPERVISED_SECONDS)
 
     async def _run_on_faulty_network(self) -> None:
@@ -117,7 +133,7 @@ class ScheduleExecutor:
 
     def _start_late_readers(self) -> None:
         """Start readers that have seen nothing yet and must be shown the present state."""
-        for job_id in list(self.history.accepted.values()):
+        for job_id in sorted(self.history.job_ids):
             for kind in (EventReader, SocketReader):
                 self._start_reader(kind, job_id)
         self._start_reader(EventReader, None)
@@ -125,7 +141,9 @@ class ScheduleExecutor:
     def _start_reader(self, kind: type[ReconnectingReader], job_id: str | None) -> None:
         name = f"{kind.__name__} {len(self._readers)}"
         cluster = self._cluster
-        checker = StreamChecker(name, self.history, cluster.database, cluster.objects)
+        checker = StreamChecker(
+            name, self.history, cluster.database, cluster.objects, replicas=cluster.features.replicas
+        )
         reader = kind(name, cluster.proxy.port, self._bearer, job_id, checker)
         self._readers.append(reader)
         reader.start()
@@ -134,23 +152,38 @@ class ScheduleExecutor:
         await asyncio.sleep(step.at)
         self.history.count(step.action)
         match step.action:
-            case Action.SUBMIT | Action.CANCEL | Action.RETRY:
-                await self._act_as_user(step)
             case Action.PAUSE | Action.CUT:
                 await self._disturb_reader(step)
             case Action.LEAVE:
                 await self._leave(step)
+            case Action.SUBMIT:
+                self._watch(await self._user.submit(step))
+            case Action.BATCH:
+                self._watch(*await self._batch_user.submit(step))
+            case _ if (act := self._acts.get(step.action)) is not None:
+                await act(step.index)
             case _:
                 await self._nemesis.execute(step)
 
-    async def _act_as_user(self, step: Step) -> None:
-        """Submit, cancel or retry."""
-        if step.action is Action.CANCEL:
-            await self._user.cancel(step.index)
-        elif step.action is Action.RETRY:
-            await self._user.retry(step.index)
-        else:
-            job_id = await self._user.submit(step.index, step.clip)
+    @property
+    def _acts(self) -> Mapping[Action, Callable[[int], Awaitable[None]]]:
+        """What the user does with exports that were accepted."""
+        user, batch_user = self._user, self._batch_user
+        return {
+            Action.CANCEL: user.cancel,
+            Action.RETRY: user.retry,
+            Action.PURGE: user.purge,
+            Action.CANCEL_BATCH: lambda _: batch_user.cancel(),
+            Action.PURGE_BATCH: lambda _: batch_user.purge(),
+            Action.CANCEL_ALL: lambda _: batch_user.cancel_all(),
+            Action.RETRY_ALL: lambda _: batch_user.retry_all(),
+        }
+
+    def _watch(self, *job_ids: JobId) -> None:
+        """Check the callbacks of exports, and have readers of their own."""
+        for job_id in job_ids:
+            if job_id is None:
+                continue
             self._cluster.callback_checker.histories[job_id] = self.history
             for kind in (EventReader, SocketReader):
                 self._start_reader(kind, job_id)
@@ -158,7 +191,7 @@ class ScheduleExecutor:
     async def _leave(self, step: Step) -> None:
         """Let readers of one export, or of all, come and leave at one replica."""
         replica = self._chance.choice(self._cluster.replicas)
-        job_ids = sorted(self.history.accepted.values())
+        job_ids = sorted(self.history.job_ids)
         job_id = job_ids[step.index % len(job_ids)] if job_ids and self._chance.random() < 0.5 else None
         path = "/api/exports/events" if job_id is None else f"/api/exports/{job_id}/events"
         await leave_early(replica.port, self._bearer, path, LEAVERS, self._chance)
@@ -190,14 +223,18 @@ class ScheduleExecutor:
             rows = {row.job_id: row for row in await self._cluster.database.fetch_user_rows(self._user_id)}
         except DatabaseUnavailable as error:
             return [f"the database can't be read: {error}"]
+        await self._pass_to_next_day(rows.values())
         missing = [f"job {row.job_id[-6:]} has not ended: {row}" for row in rows.values() if not row.final]
+        if self._nemesis.days_passed:
+            missing += find_unexpired(list(rows.values()), self._cluster.clock.now())
         for reader in self._readers:
-            expected = rows.values() if reader.job_id is None else [rows[reader.job_id]]
-            missing += [
-                f"{reader.name} does not know the end of job {row.job_id[-6:]}: it holds "
-                f"{reader.checker.latest.get(row.job_id, {}).get('sequence')}, the row is at {row.sequence}"
-                for row in expected
-                if not reader.checker.matches(row)
-            ]
+            missing += find_unread(reader, rows, self.history, self._cluster.clock.now())
         missing += await self._consumer.find_missing(list(rows.values()))
         return missing or await find_unanswered(self._cluster, self._bearer)
+
+    async def _pass_to_next_day(self, rows: Iterable[Row]) -> None:
+        """Let exports start that wait because the budget of the day is used up."""
+        now = self._cluster.clock.now()
+        if any(not row.final and (row.held_until or 0.0) > now for row in rows):
+            self._cluster.clock.step(DAY_SECONDS)
+            self.history.count("budgets used up")

@@ -12,20 +12,21 @@ from dataclasses import replace
 from msgspec.structs import replace as replace_struct
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.database.base import BatchConnection
+from infra.database.base import BatchConnection, to_json_array
 from service.api.streaming import subscriptions
 from service.fanout.initial_states import InitialStatesReader
 from service.fanout.listener import ChangeListener
 from service.fanout.publications import Publication, publication_of
-from service.ingest import sql
+from service.ingest import sql, store
 from service.ingest.apply import apply_all
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.changes import Applied, Change, Outcome
 from service.ingest.store import pending_events
+from service.jobs import transition_sql
 from service.jobs.ids import new_id
 from service.jobs.models import Job
 from service.jobs.serializers import JobSerializer
-from service.jobs.transitions import CHANGED_JOBS
+from service.jobs.transitions import CHANGED_JOBS, to_job
 from service.webhooks import deliveries, ordering, send, signing
 from service.webhooks.models import Delivery, Endpoint
 from service.webhooks.outbox import Outbox, PendingEvents
@@ -34,6 +35,7 @@ from service.webhooks.signing import Message
 from service.webhooks.worker import DeliveryWorker
 from tests.faults.cluster import replica_entry
 from tests.faults.cluster.proxy import NetworkFaults
+from tests.faults.removal_mutations import NIGHTS, REMOVAL_MUTATIONS, REMOVAL_STEPS
 from tests.faults.resilience_mutations import PROVOKING_STEPS, RESILIENCE_MUTATIONS
 from tests.faults.schedule import Action, Schedule, Step
 from tests.faults.workload.webhook_receiver import ReceiverBehavior
@@ -94,12 +96,27 @@ def skip_catch_up() -> None:
 
 
 def publish_before_commit() -> None:
-    """Publish to readers before the commit."""
+    """Publish to readers before the commit: quiet ticks, and all other changes."""
 
     def publish_all(writer: BatchWriter, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
             if isinstance(outcome, Applied) and outcome.job is not None:
                 writer._changes.publish(outcome.job)
+
+    async def write_ticks(writer: BatchWriter, changes: Sequence[Change]) -> Sequence[Outcome | None]:
+        ticks = {change.report.job_id: change.report for change in changes if change.is_tick}
+        statement = transition_sql.select_by_ids(writer._database.dialect)
+        rows = await writer._database.fetch(statement, {"jobs": to_json_array(ticks)}) if ticks else []
+        for job in map(to_job, rows):
+            report = ticks[job.job_id]
+            if (job.attempt, job.run, job.phase) == (report.attempt, report.run, report.phase):
+                writer._changes.publish(
+                    replace_struct(
+                        job, sequence=job.sequence + 1, progress=max(job.progress, report.progress)
+                    )
+                )
+        await asyncio.sleep(SLOW_DISK_SECONDS if ticks else 0.0)
+        return await store.write_ticks(writer._database, changes)
 
     async def write_batch(writer: BatchWriter, changes: Sequence[Change]) -> list[Outcome]:
         async def apply(connection: BatchConnection) -> list[Outcome]:
@@ -111,6 +128,7 @@ def publish_before_commit() -> None:
 
         return await writer._database.batch(apply)
 
+    _replace(BatchWriter, "_write_ticks", write_ticks)
     _replace(BatchWriter, "_write_batch", write_batch)
 
 
@@ -182,6 +200,7 @@ MUTATIONS: dict[str, Callable[[], None]] = {
         new_id_per_attempt,
         send_older_after_newer,
         *RESILIENCE_MUTATIONS,
+        *REMOVAL_MUTATIONS,
     )
 }
 POSTGRESQL_ONLY = ("skip-catch-up", "keep-leases-of-the-dead")
@@ -207,12 +226,12 @@ def schedule_for(mutation: str, schedule: Schedule) -> Schedule:
         # Longer than the first retry delay, so that failed deliveries are sent again.
         more = [Step(10.0, Action.CUT)]
         return replace(schedule, steps=(*schedule.steps, *more), behavior=ReceiverBehavior(failing=60))
-    if mutation in PROVOKING_STEPS:
-        behavior = ReceiverBehavior(failing=60 if mutation == "wait-for-that-day" else 0)
-        return replace(
-            schedule, steps=PROVOKING_STEPS[mutation], network_faults=NetworkFaults(), behavior=behavior
-        )
-    return schedule
+    steps = (PROVOKING_STEPS | REMOVAL_STEPS).get(mutation)
+    if steps is None:
+        return schedule
+    behavior = ReceiverBehavior(failing=60 if mutation == "wait-for-that-day" else 0)
+    nights = NIGHTS.get(mutation, 0)
+    return replace(schedule, steps=steps, network_faults=NetworkFaults(), behavior=behavior, nights=nights)
 
 
 def _replace(where: object, name: str, value: object) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import random
 from contextlib import AsyncExitStack
 
+from service.costs.days import DAY_SECONDS
 from tests.faults.checkers.finalizing import wait_for_finalizing
 from tests.faults.checkers.violations import History
 from tests.faults.cluster.cluster import Cluster
@@ -22,6 +23,7 @@ class Nemesis:
         self._user_id = user_id
         self._history = history
         self._chance = random.Random(seed)  # noqa: S311 - chance, not secrecy
+        self.days_passed = 0
 
     async def execute(self, step: Step) -> None:
         """Cause the fault of this step and end it again."""
@@ -44,6 +46,19 @@ class Nemesis:
                 self._cluster.clock.step(step.seconds)
             case _:
                 raise ValueError(f"{step.action} is not a fault")
+
+    async def let_day_pass(self) -> None:
+        """Set the clock forward by a day; start all replicas again, and kill one while it expires outputs."""
+        self._cluster.clock.step(DAY_SECONDS + self._chance.uniform(60, 3_600))
+        for _ in range(2):
+            for replica in self._cluster.replicas:
+                async with replica.busy:
+                    await asyncio.to_thread(replica.kill)
+                    replica.start()
+            await asyncio.sleep(self._chance.random() * LONGEST_LIFE_SECONDS)
+        await self._cluster.wait_ready()
+        self.days_passed += 1
+        self._history.count("days passed")
 
     async def _break_replica(self, step: Step) -> None:
         replica = self._cluster.replicas[step.index % len(self._cluster.replicas)]

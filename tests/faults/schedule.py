@@ -1,7 +1,7 @@
 """A schedule of user actions and faults, generated from a seed."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from tests.faults.cluster.proxy import NetworkFaults
@@ -12,6 +12,8 @@ MOST_HOURS = 4.0
 DEATHS = 10
 """How often the service may die in an export's life, and the export still comes to its end."""
 CLIPS = ("short", "short", "middle", "long", "broken")
+LIMITS_USD = (0.0, 0.0, 0.0, 0.5, 1.5)
+DAYS = (0, 0, 1, 2)
 
 
 class Action(StrEnum):
@@ -20,6 +22,12 @@ class Action(StrEnum):
     SUBMIT = "submit"
     CANCEL = "cancel"
     RETRY = "retry"
+    PURGE = "erase"
+    BATCH = "submit a batch"
+    CANCEL_BATCH = "cancel the batch"
+    PURGE_BATCH = "erase the batch"
+    CANCEL_ALL = "cancel all"
+    RETRY_ALL = "retry all"
     KILL = "kill a replica"
     FREEZE = "freeze a replica"
     KILL_RUN = "kill a run"
@@ -40,6 +48,8 @@ HARMLESS = frozenset(
         Action.SUBMIT,
         Action.CANCEL,
         Action.RETRY,
+        *(Action.PURGE, Action.BATCH, Action.CANCEL_BATCH, Action.PURGE_BATCH),
+        *(Action.CANCEL_ALL, Action.RETRY_ALL),
         Action.PAUSE,
         Action.CUT,
         Action.LEAVE,
@@ -54,17 +64,25 @@ HARMLESS = frozenset(
 
 @dataclass(frozen=True)
 class Step:
-    """An action `at` seconds after the start; a clock is set forward or back by `seconds`."""
+    """An action `at` seconds after the start; a clock is set forward or back by `seconds`.
+
+    A batch has its clips with commas between; its exports are numbered from `index`. An export may cost `limit_usd`
+    and expires after `days`, without a limit if that is 0.
+    """
 
     at: float
     action: Action
     index: int = 0
     seconds: float = 0.0
     clip: str = ""
+    limit_usd: float = 0.0
+    days: int = 0
 
     def __str__(self) -> str:
         duration = f" for {self.seconds:.1f} s" if self.seconds else ""
-        return f"{self.at:4.1f} s  {self.action} {self.index}{duration} {self.clip}".rstrip()
+        limit = f" for at most ${self.limit_usd}" if self.limit_usd else ""
+        days = f" for {self.days} days" if self.days else ""
+        return f"{self.at:4.1f} s  {self.action} {self.index}{duration} {self.clip}{limit}{days}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -76,6 +94,8 @@ class Schedule:
     network_faults: NetworkFaults
     jobs: int
     behavior: ReceiverBehavior
+    nights: int = 0
+    """How many days pass at the end, in which outputs expire."""
 
     @property
     def harmless(self) -> bool:
@@ -102,6 +122,9 @@ class ClusterFeatures:
 _ODDS = {
     Action.CANCEL: 3,
     Action.RETRY: 3,
+    Action.PURGE: 3,
+    Action.CANCEL_ALL: 1,
+    Action.RETRY_ALL: 1,
     Action.KILL: 3,
     Action.KILL_FINALIZING: 2,
     Action.FREEZE: 2,
@@ -128,6 +151,8 @@ _LONGEST = {
 
 HARMLESS_SHARE = 0.4
 DEATHS_SHARE = 0.3
+BATCH_SHARE = 0.4
+NIGHT_SHARE = 0.3
 
 
 def generate(seed: int, number: int, features: ClusterFeatures) -> Schedule:
@@ -136,16 +161,43 @@ def generate(seed: int, number: int, features: ClusterFeatures) -> Schedule:
     chance = random.Random(name)  # noqa: S311 - chance, not secrecy
     jobs = chance.randint(1, 4)
     steps = [
-        Step(chance.choice((0.0, chance.uniform(0, 2))), Action.SUBMIT, index, clip=chance.choice(CLIPS))
+        replace(_draw_submission(chance, Action.SUBMIT, index), clip=chance.choice(CLIPS))
         for index in range(jobs)
     ]
+    if chance.random() < BATCH_SHARE:
+        batch = _draw_batch(chance, jobs)
+        jobs += len(batch[0].clip.split(","))
+        steps += batch
     steps += (
         _draw_harmless(chance, jobs, features)
         if chance.random() < HARMLESS_SHARE
         else _draw_faults(chance, jobs, features)
     )
     ordered = tuple(sorted(steps, key=lambda step: (step.at, step.action)))
-    return Schedule(name, ordered, _draw_network_faults(chance), jobs, _draw_receiver_behavior(chance))
+    nights = int(chance.random() < NIGHT_SHARE)
+    return Schedule(
+        name, ordered, _draw_network_faults(chance), jobs, _draw_receiver_behavior(chance), nights
+    )
+
+
+def _draw_submission(chance: random.Random, action: Action, index: int) -> Step:
+    return Step(
+        chance.choice((0.0, chance.uniform(0, 2))),
+        action,
+        index,
+        limit_usd=chance.choice(LIMITS_USD),
+        days=chance.choice(DAYS),
+    )
+
+
+def _draw_batch(chance: random.Random, first: int) -> list[Step]:
+    """Draw a batch whose exports are numbered from `first`, and what its user does with it as a whole."""
+    clips = ",".join(chance.choice(CLIPS) for _ in range(chance.randint(1, 4)))
+    steps = [replace(_draw_submission(chance, Action.BATCH, first), clip=clips)]
+    for action, share in ((Action.CANCEL_BATCH, 0.3), (Action.PURGE_BATCH, 0.25)):
+        if chance.random() < share:
+            steps.append(Step(chance.uniform(0.5, LONGEST_SECONDS), action))
+    return steps
 
 
 def _draw_faults(chance: random.Random, jobs: int, features: ClusterFeatures) -> list[Step]:

@@ -11,10 +11,10 @@ import sys
 import pytest
 
 from tests.faults.checkers.callback_checker import ReportedStep, is_recorded, is_superseded
-from tests.faults.checkers.database_reader import Row
 from tests.faults.checkers.delivery_checks import TimelineRow
 from tests.faults.checkers.invariants import check_timeline
 from tests.faults.cluster.proxy import NetworkFaults
+from tests.faults.sample_rows import build_row
 from tests.faults.schedule import Action, ClusterFeatures, Schedule, Step, generate
 from tests.faults.suite import FaultSuite, Plan
 from tests.faults.workload.webhook_receiver import ReceiverBehavior
@@ -47,6 +47,23 @@ KILLED_FINALIZING = Schedule(
     ReceiverBehavior(),
 )
 """Every replica dies while an output is published: another one, or the next life of it, goes on with that."""
+REMOVALS = Schedule(
+    "removals",
+    (
+        Step(0.0, Action.SUBMIT, 0, clip="short", days=1),
+        Step(0.0, Action.SUBMIT, 1, clip="long", limit_usd=0.1),
+        Step(0.0, Action.BATCH, 2, clip="short,long,broken"),
+        Step(1.5, Action.PURGE, 3),
+        Step(1.6, Action.KILL, 0, seconds=0.2),
+        Step(2.5, Action.RETRY, 4),
+        Step(3.0, Action.CANCEL_ALL),
+    ),
+    NetworkFaults(),
+    5,
+    ReceiverBehavior(failing=20),
+    nights=1,
+)
+"""An export expires, one reaches what it may cost, a batch loses one to a purge while the service dies."""
 
 
 @pytest.mark.parametrize("database", DATABASES)
@@ -56,10 +73,12 @@ async def test_no_fault_breaks_what_was_promised(database: str, capsys: pytest.C
         print(f"\nfaults on {database}: FAULT_SEED={seed}")
     log: list[str] = []
     fixed = FaultSuite(database, FIXED_SEED, log.append, replicas=2, lanes=3)
-    plans: list[Plan] = [HARMLESS, KILLED_FINALIZING, (FIXED_SEED, 0), (FIXED_SEED, 1), (seed, 0)]
+    plans: list[Plan] = [REMOVALS, HARMLESS, KILLED_FINALIZING, (FIXED_SEED, 0), (seed, 0)]
     assert await fixed.run(plans) == [], log
     assert fixed.counts["schedules"] == 5
     assert fixed.counts["deaths of the service"] >= 10
+    assert fixed.counts["erased exports"] >= 1
+    assert fixed.counts["days passed"] >= 1
 
 
 @pytest.mark.parametrize(
@@ -84,28 +103,6 @@ def test_a_seed_gives_the_same_schedule_again() -> None:
     assert generate(7, 3, features) != generate(7, 4, features)
 
 
-def row(**changes: object) -> Row:
-    usual: dict[str, object] = {
-        "job_id": "job",
-        "user_id": "ada",
-        "status": "processing",
-        "phase": "processing",
-        "progress": 10.0,
-        "attempt": 2,
-        "run": "0b",
-        "step": 5,
-        "sequence": 9,
-        "output_key": "out.mp4",
-        "output_size": None,
-        "output_checksum": None,
-        "input_key": "clips/short.mp4",
-        "error_code": None,
-        "gpu_seconds": 0.0,
-        "gpu_seconds_before": 0.0,
-    }
-    return Row(**{**usual, **changes})  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize(
     ("report", "recorded", "superseded"),
     [
@@ -119,14 +116,14 @@ def row(**changes: object) -> Row:
     ],
 )
 def test_an_answer_is_held_against_the_row(report: ReportedStep, recorded: bool, superseded: bool) -> None:
-    assert (is_recorded(report, row()), is_superseded(report, row())) == (recorded, superseded)
+    assert (is_recorded(report, build_row()), is_superseded(report, build_row())) == (recorded, superseded)
 
 
 def test_a_last_step_may_be_told_again_unless_it_was_cancelled() -> None:
     report = ReportedStep("job", 2, "0b", 5, True)
-    assert not is_superseded(report, row(status="complete"))
-    assert is_superseded(report, row(status="cancelled"))
-    assert is_superseded(ReportedStep("job", 2, "0b", 4, True), row(status="complete"))
+    assert not is_superseded(report, build_row(status="complete"))
+    assert is_superseded(report, build_row(status="cancelled"))
+    assert is_superseded(ReportedStep("job", 2, "0b", 4, True), build_row(status="complete"))
 
 
 @pytest.mark.parametrize(
@@ -144,6 +141,8 @@ def test_a_timeline_tells_of_one_end(
     timeline: list[tuple[int, int, str, float]], retries: int, wrong: int
 ) -> None:
     mistakes = check_timeline(
-        row(status="complete"), [TimelineRow(*row_[:3], "processing", row_[3]) for row_ in timeline], retries
+        build_row(status="complete"),
+        [TimelineRow(*row_[:3], "processing", row_[3]) for row_ in timeline],
+        retries,
     )
     assert len(mistakes) == wrong, mistakes

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import asyncpg
 
 from infra.database.postgresql import asyncpg_dsn
+from service.jobs.models import EXPIRED
 from tests.faults.checkers.delivery_checks import LoggedAttempt, OutboxRow, TimelineRow
 
 PATIENCE_SECONDS = 30.0
@@ -52,10 +53,42 @@ class Row:
     error_code: str | None
     gpu_seconds: float
     gpu_seconds_before: float
+    transition_sequence: int = 1
+    created_at: float = 0.0
+    completed_at: float | None = None
+    edited_at: float | None = None
+    expires_at: float | None = None
+    expiry_step: int = 0
+    cost_usd: float | None = 0.0
+    max_cost_usd: float | None = None
+    held_until: float | None = None
 
     @property
     def final(self) -> bool:
         return self.status in FINAL
+
+    @property
+    def edits(self) -> int:
+        """How many changes the row had after its last transition."""
+        return self.sequence - self.transition_sequence
+
+    @property
+    def has_expired(self) -> bool:
+        return self.expiry_step >= EXPIRED
+
+    @property
+    def has_reached_limit(self) -> bool:
+        """Tell whether the export has cost as much as it may."""
+        return self.max_cost_usd is not None and (self.cost_usd or 0.0) >= self.max_cost_usd
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """The columns of a batch that the invariants need."""
+
+    batch_id: str
+    exports: int
+    completed_at: float | None
 
 
 class Source(Protocol):
@@ -80,7 +113,7 @@ class SqliteSource:
         try:
             connection = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=0.2)
             try:
-                return connection.execute(statement.replace("$1", "?"), (argument,)).fetchall()
+                return connection.execute(statement.replace("$1", "?1"), (argument,)).fetchall()
             finally:
                 connection.close()
         except sqlite3.Error as error:
@@ -143,6 +176,31 @@ class DatabaseReader:
         """Return all of a user's rows. Raises DatabaseUnavailable."""
         rows = await self._source.fetch(f"SELECT {_COLUMNS} FROM export_jobs WHERE user_id = $1", user_id)  # noqa: S608
         return [Row(*row) for row in rows]
+
+    async def fetch_batches(self, user_id: str) -> list[BatchRow]:
+        """Return a user's batches. Raises DatabaseUnavailable."""
+        statement = "SELECT batch_id, exports, completed_at FROM export_batches WHERE user_id = $1"
+        return [BatchRow(*row) for row in await self._source.fetch(statement, user_id)]
+
+    async def fetch_spent(self, user_id: str) -> dict[int, float]:
+        """Return what a user's exports have cost by day; key 0 has what active ones add. Raises DatabaseUnavailable."""
+        ended = "SELECT day, sum(cost_usd) FROM usage_days WHERE user_id = $1 GROUP BY day"
+        active = """
+            SELECT 0, coalesce(sum(cost_usd - counted_usd), 0) FROM export_jobs
+            WHERE user_id = $1 AND status IN ('pending', 'processing') AND cost_usd > counted_usd
+        """
+        rows = await self._source.fetch(f"{ended} UNION ALL {active}", user_id)
+        return {int(day): float(usd) for day, usd in rows}
+
+    async def count_rows(self, table: str, job_id: str) -> int:
+        """Return how many rows of a table name an export. Raises DatabaseUnavailable."""
+        rows = await self._source.fetch(f"SELECT count(*) FROM {table} WHERE job_id = $1", job_id)  # noqa: S608
+        return int(rows[0][0])
+
+    async def fetch_erasures(self, user_id: str) -> dict[str, float | None]:
+        """Return when the next sweep of each of a user's erasures is due, by id. Raises DatabaseUnavailable."""
+        statement = "SELECT job_id, next_at FROM erasures WHERE user_id = $1"
+        return dict(map(tuple, await self._source.fetch(statement, user_id)))
 
     async def is_finalizing(self, user_id: str) -> bool:
         """Tell whether a replica is publishing an output of the user's. Raises DatabaseUnavailable."""

@@ -1,15 +1,17 @@
 """Compare the service's log of deliveries with what the receiver saw and answered."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from service.webhooks.retry_policy import JITTER, SCHEDULE_SECONDS
-from tests.faults.checkers.inbox_checker import ReceivedWebhook
+from tests.faults.checkers.inbox_checker import BATCH_COMPLETED, ERASED, ReceivedWebhook
+from tests.faults.checkers.violations import History
 
 SLACK_SECONDS = 60.0
 """Longer than a lease, and than a pause after a failure of this machine."""
 PROGRESS = "export.progress"
+EXPIRED = "export.expired"
 ENDS = {"complete": "export.completed", "error": "export.failed", "cancelled": "export.cancelled"}
 
 
@@ -81,8 +83,12 @@ def check_delivery_log(
     outbox: Sequence[OutboxRow],
     attempts: Mapping[str, Sequence[LoggedAttempt]],
     arrivals: Mapping[str, Sequence[ReceivedWebhook]],
+    erased: Collection[str] = (),
 ) -> Iterator[str]:
-    """Yield a sentence for each entry of the log that is wrong or missing."""
+    """Yield a sentence for each entry of the log that is wrong or missing.
+
+    `erased` are the ids of erased exports and batches: nothing of theirs has a body any more but `export.erased`.
+    """
     known = {row.delivery_id for row in outbox}
     for delivery_id, received in arrivals.items():
         if delivery_id not in known:
@@ -93,10 +99,20 @@ def check_delivery_log(
         newest[key] = max(newest.get(key, 0), row.sequence)
     for row in outbox:
         logged, received = attempts.get(row.delivery_id, ()), arrivals.get(row.delivery_id, ())
-        yield from (f"{row}: {wrong}" for wrong in _check_attempts(row, logged, received))
-        yield from (f"{row}: {wrong}" for wrong in _check_state(row, logged, received))
-        if row.state == "superseded" and newest[row.endpoint_id, row.job_id] <= row.sequence:
-            yield f"{row}: it was dropped, and there is nothing newer"
+        is_blank = row.job_id in erased and row.type != ERASED
+        wrong = [*_check_attempts(row, logged, received), *_check_body(row, received, is_blank=is_blank)]
+        if not is_blank:
+            wrong += _check_state(row, logged, received)
+            if row.state == "superseded" and newest[row.endpoint_id, row.job_id] <= row.sequence:
+                wrong.append("it was dropped, and there is nothing newer")
+        yield from (f"{row}: {sentence}" for sentence in wrong)
+
+
+def _check_body(row: OutboxRow, received: Sequence[ReceivedWebhook], *, is_blank: bool) -> Iterator[str]:
+    if is_blank and row.payload:
+        yield f"it was erased, and {len(row.payload)} bytes of its body are left"
+    if not is_blank and any(attempt.body != row.payload.encode() for attempt in received):
+        yield "something else was sent than what the log shows"
 
 
 def _check_attempts(
@@ -106,8 +122,6 @@ def _check_attempts(
         yield f"the log shows attempts {[attempt.attempt for attempt in logged]} of {row.attempts}"
     if len(received) > len(logged):
         yield f"{len(received)} requests came, and {len(logged)} attempts are logged"
-    if any(attempt.body != row.payload.encode() for attempt in received):
-        yield "something else was sent than what the log shows"
     logged_statuses = Counter(attempt.status for attempt in logged if attempt.status is not None)
     sent_statuses = Counter(attempt.status for attempt in received if attempt.status is not None)
     if logged_statuses - sent_statuses:
@@ -149,7 +163,39 @@ def find_lost_events(
     written = {
         row.sequence: row.type
         for row in outbox
-        if (row.endpoint_id, row.job_id) == (endpoint_id, job_id) and row.type != PROGRESS
+        if (row.endpoint_id, row.job_id) == (endpoint_id, job_id) and row.type not in (PROGRESS, EXPIRED)
     }
     if written != expected:
         yield f"job {job_id[-6:]}: the timeline says {expected}, {endpoint_id[-6:]} was to get {written}"
+
+
+def find_wrong_erasures(
+    outbox: Sequence[OutboxRow], endpoint_id: str, job_ids: Collection[str]
+) -> Iterator[str]:
+    """Yield erased exports whose last event is not one `export.erased`."""
+    for job_id in job_ids:
+        rows = [row for row in outbox if (row.endpoint_id, row.job_id) == (endpoint_id, job_id)]
+        last = max(rows, key=lambda row: row.sequence, default=None)
+        if [row.type for row in rows].count(ERASED) != 1 or last is None or last.type != ERASED:
+            yield f"job {job_id[-6:]} was erased, and its deliveries are {list(map(str, rows))}"
+
+
+def find_unannounced_expiries(
+    outbox: Sequence[OutboxRow], endpoint_id: str, job_id: str, steps: Sequence[int]
+) -> Iterator[str]:
+    """Yield a difference between what was announced of an export's expiry, and the sequences of its steps."""
+    announced = [
+        row.sequence
+        for row in outbox
+        if (row.endpoint_id, row.job_id, row.type) == (endpoint_id, job_id, EXPIRED)
+    ]
+    if sorted(announced) != list(steps):
+        yield f"job {job_id[-6:]} had steps {list(steps)} of its expiry, and events announce {announced}"
+
+
+def find_wrong_batches(outbox: Sequence[OutboxRow], endpoint_id: str, history: History) -> Iterator[str]:
+    """Yield batches whose end is not announced by one event; one that was erased may have none."""
+    for batch_id in history.batches:
+        rows = [row for row in outbox if (row.endpoint_id, row.job_id) == (endpoint_id, batch_id)]
+        if len(rows) > 1 or not (rows or batch_id in history.removals):
+            yield f"batch {batch_id[-6:]} has {len(rows)} events {BATCH_COMPLETED}"

@@ -1,5 +1,6 @@
 """Check what one consumer endpoint receives against what consumers may rely on."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,6 +11,11 @@ import msgspec
 import standardwebhooks
 
 from tests.faults.checkers.violations import History
+
+BATCH_COMPLETED = "batch.completed"
+ERASED = "export.erased"
+_BLANK = b'{"type": "", "data": {"job_id": "", "sequence": 0}}'
+"""What stands for a body that the service has erased."""
 
 
 @dataclass
@@ -22,25 +28,31 @@ class ReceivedWebhook:
     event: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.event = msgspec.json.decode(self.body)
+        self.event = msgspec.json.decode(self.body or _BLANK)
 
     @property
     def type(self) -> str:
         return str(self.event["type"])
 
     @property
-    def job(self) -> dict[str, Any]:
-        job: dict[str, Any] = self.event["data"]
-        return job
+    def subject(self) -> str:
+        """The id of the export or batch that it is about."""
+        data = self.event["data"]
+        return str(data["batch_id"] if self.type == BATCH_COMPLETED else data["job_id"])
+
+    @property
+    def sequence(self) -> float:
+        """Its place in the order of its subject's events: nothing comes after `export.erased`."""
+        if self.type == BATCH_COMPLETED:
+            return 1
+        return math.inf if self.type == ERASED else int(self.event["data"]["sequence"])
 
     @property
     def accepted(self) -> bool:
         return self.status is not None and 200 <= self.status < 300
 
     def __str__(self) -> str:
-        return (
-            f"{self.type} {self.job['sequence']} of job {self.job['job_id'][-6:]} ({self.delivery_id[-6:]})"
-        )
+        return f"{self.type} {self.sequence} of {self.subject[-6:]} ({self.delivery_id[-6:]})"
 
 
 class Inbox:
@@ -52,7 +64,7 @@ class Inbox:
         self._is_now = is_now
         self.on_arrival: Callable[[ReceivedWebhook], None] = lambda _: None
         self.arrivals: dict[str, list[ReceivedWebhook]] = defaultdict(list)  # by webhook-id
-        self._newest: dict[str, ReceivedWebhook] = {}  # by job
+        self._newest: dict[str, ReceivedWebhook] = {}  # by export or batch
         self._verifier: standardwebhooks.Webhook | None = None
 
     def set_secret(self, secret: str) -> None:
@@ -72,19 +84,23 @@ class Inbox:
         """
         self._verify(headers, body)
         arrival = ReceivedWebhook(headers["webhook-id"], body)
+        self.history.require(
+            bool(body), f"webhook {headers['webhook-id']}: its body was erased before it came"
+        )
         earlier = self.arrivals[arrival.delivery_id]
         earlier.append(arrival)
         self.on_arrival(arrival)
         self.history.require(earlier[0].body == body, f"{arrival}: its body changed from one to the next")
-        newest = self._newest.setdefault(arrival.job["job_id"], arrival)
-        newest_sequence, sequence = newest.job["sequence"], arrival.job["sequence"]
-        self.history.require(sequence >= newest_sequence, f"webhook {arrival} came after {newest}")
+        newest = self._newest.setdefault(arrival.subject, arrival)
+        in_order = arrival.sequence >= newest.sequence
+        self.history.require(in_order, f"webhook {arrival} came after {newest}")
         same = arrival.delivery_id == newest.delivery_id
         self.history.require(
-            same or sequence != newest_sequence, f"webhook {arrival} came under another id, too: {newest}"
+            same or arrival.sequence != newest.sequence,
+            f"webhook {arrival} came under another id, too: {newest}",
         )
-        if sequence >= newest_sequence:
-            self._newest[arrival.job["job_id"]] = arrival
+        if in_order:
+            self._newest[arrival.subject] = arrival
         return arrival
 
     def _verify(self, headers: dict[str, str], body: bytes) -> None:

@@ -5,23 +5,34 @@ import itertools
 import time
 from collections.abc import Sequence
 
+from service.costs.budgets import BUDGET_EXCEEDED
+from tests.faults.checkers.batch_checks import find_open_batches
 from tests.faults.checkers.database_reader import FINAL, Row
 from tests.faults.checkers.delivery_checks import TimelineRow
+from tests.faults.checkers.erasure_checks import find_wrong_expiries
 from tests.faults.checkers.stream_checker import object_matches
 from tests.faults.checkers.violations import History
 from tests.faults.cluster.cluster import Cluster
 
 WITHDRAW_SECONDS = 5.0
 LOOK_SECONDS = 0.1
+EXPIRY_EDITS = ((0,), (1,), (1, 2))
+"""How many changes after the end each step of the expiry takes: one that comes late is not announced before."""
 
 
 async def check_promises(cluster: Cluster, user_id: str, history: History) -> None:
     """Compare rows, timelines and objects with each other and with what was promised."""
     rows = await cluster.database.fetch_user_rows(user_id)
-    promised = set(history.accepted.values())
+    promised = {job_id for job_id in history.job_ids if not history.is_erased(job_id)}
     stored = {row.job_id for row in rows}
     history.require(stored == promised, f"accepted jobs: {sorted(promised)}, stored jobs: {sorted(stored)}")
-    for sentence in await _compare_objects(cluster, rows):
+    wrong = [
+        *await _compare_objects(cluster, rows),
+        *find_open_batches(history, await cluster.database.fetch_batches(user_id)),
+        *find_wrong_expiries(rows, cluster.clock.latest()),
+        *await cluster.budget_checker.find_wrong_ends(user_id, rows),
+    ]
+    for sentence in wrong:
         history.add_violation(sentence)
     for row in rows:
         for sentence in check_timeline(
@@ -44,7 +55,7 @@ async def _compare_objects(cluster: Cluster, rows: Sequence[Row]) -> list[str]:
 
 
 def _compare_object(cluster: Cluster, row: Row) -> str | None:
-    if row.status == "complete":
+    if row.status == "complete" and not row.has_expired:
         holds = object_matches(cluster.objects, row)
         return None if holds else f"job {row.job_id[-6:]} is complete without its object: {row}"
     there = (cluster.objects / row.user_id / row.output_key).exists()
@@ -56,7 +67,9 @@ def find_failed_healthy(rows: Sequence[Row]) -> list[str]:
     return [
         f"job {row.job_id[-6:]} had nothing wrong with it, and failed: {row}"
         for row in rows
-        if row.status == "error" and not row.input_key.endswith("broken.mp4")
+        if row.status == "error"
+        and row.error_code != BUDGET_EXCEEDED
+        and not row.input_key.endswith("broken.mp4")
     ]
 
 
@@ -80,8 +93,10 @@ def check_timeline(row: Row, moments: Sequence[TimelineRow], retries: int) -> li
     if not 1 <= len(ends) <= 1 + retries:
         wrong.append(f"{len(ends)} ends for {retries} retries")
     last = moments[-1]
-    if (last.status, last.sequence) != (row.status, row.sequence) and row.final:
+    if row.final and (last.status, last.sequence) != (row.status, row.transition_sequence):
         wrong.append(f"the timeline ends with {last}, the row says {row}")
+    if row.final and row.edits not in EXPIRY_EDITS[row.expiry_step]:
+        wrong.append(f"something changed after the end that is no step of the expiry: {row}")
     for before, after in itertools.pairwise(moments):
         if after.attempt < before.attempt or after.sequence <= before.sequence:
             wrong.append(f"{before} was followed by {after}")

@@ -41,6 +41,14 @@ class Clock:
         """Return the seconds between this clock and the real one."""
         return self.offsets[-1]
 
+    def now(self) -> float:
+        """Return the time of day that this clock shows."""
+        return time.time() + self.ahead
+
+    def latest(self) -> float:
+        """Return a time that is not before any that this clock has shown."""
+        return time.time() + max(self.offsets)
+
     def step(self, seconds: float) -> None:
         """Set the clock forward or back."""
         self.offsets.append(self.ahead + seconds)

@@ -14,6 +14,7 @@ import httpx
 import jwt
 
 from infra.storage.disk_reserve import MIN_FREE_BYTES
+from tests.faults.checkers.budget_checker import DAY_LIMIT_USD, USD_PER_SECOND, BudgetChecker
 from tests.faults.checkers.callback_checker import CallbackChecker
 from tests.faults.checkers.database_reader import DatabaseReader, PostgresSource, SqliteSource
 from tests.faults.cluster.clock import FOREVER_SECONDS, Clock
@@ -40,6 +41,7 @@ SETTINGS = {
     "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
     "WEBHOOK_TIMEOUT_SECONDS": "1",
 }
+PRICES = {"GPU_USD_PER_SECOND": str(USD_PER_SECOND), "MAX_COST_PER_USER_DAY_USD": str(DAY_LIMIT_USD)}
 
 
 class Cluster:
@@ -55,7 +57,8 @@ class Cluster:
         )
         self.database = DatabaseReader(source)
         self.clock = Clock(folder / "clock")
-        self.callback_checker = CallbackChecker(self.database, self.clock.was_just_set)
+        self.budget_checker = BudgetChecker(self.database, self.clock.now)
+        self.callback_checker = CallbackChecker(self.database, self.clock.was_just_set, self.budget_checker)
         self.http = httpx.AsyncClient(
             trust_env=False, timeout=5, limits=httpx.Limits(max_keepalive_connections=0)
         )
@@ -68,6 +71,7 @@ class Cluster:
         await asyncio.to_thread(_make_clips, self._clips)
         settings = {
             **SETTINGS,
+            **PRICES,
             "DATA_DIR": str(self.disk.path),
             "FAULTS_CLOCK": str(self.clock.file),
             "PYTHONPATH": f"{self.clock.folder}{os.pathsep}{HERE}",

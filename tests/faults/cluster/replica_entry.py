@@ -17,6 +17,7 @@ import uvicorn.protocols.websockets.websockets_sansio_impl
 from service.app import create_app
 from service.cli import main
 from service.cli.server import serve as serve_command
+from service.dispatch.runners import LocalRunner
 from service.http_server.server import create_server
 from service.settings import load_settings
 from service.startup.logging_setup import configure_logging
@@ -61,7 +62,8 @@ def _set_clock() -> None:
 
 
 def serve(words: list[str]) -> None:
-    """Run `framehook serve`."""
+    """Run `framehook serve`; its runs cost what those with a GPU do."""
+    LocalRunner.gpu = "L4"
     sys.argv = ["framehook", *words]
     main.app(words)
 

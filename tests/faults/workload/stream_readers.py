@@ -10,10 +10,12 @@ import websockets
 from websockets.asyncio.client import connect
 
 from tests.faults.checkers.database_reader import FINAL
+from tests.faults.checkers.inbox_checker import BATCH_COMPLETED
 from tests.faults.checkers.stream_checker import StreamChecker
 
 SILENT_SECONDS = 6.0
 PAUSE_SECONDS = 0.1
+ERASED_CODE = 4410
 Frame = tuple[str | None, dict[str, Any]]  # the event's name, where there is one, and the job
 
 
@@ -91,10 +93,11 @@ class EventReader(ReconnectingReader):
             async with asyncio.timeout(SILENT_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
             status = int(head.split(b" ", 2)[1])
-            self.checker.check_status(status)
+            self.checker.check_status(status, self.job_id)
             if status != 200:
                 return
             async for block in _split_events(_decode_chunks(reader)):
+                self.checker.note_open()
                 self._last_event_id = block.get("id", self._last_event_id)
                 for event, job in _parse_states(block, per_export=self.job_id is not None):
                     yield event, job
@@ -127,6 +130,8 @@ class SocketReader(ReconnectingReader):
             finally:
                 code = socket.close_code
                 self.checker.history.require(code != 4401, f"{self.name}: closed with {code}")
+                if code == ERASED_CODE:
+                    self.checker.check_status(410, self.job_id)
 
     @asynccontextmanager
     async def _connect(self, path: str) -> AsyncIterator[websockets.ClientConnection]:
@@ -143,7 +148,7 @@ class SocketReader(ReconnectingReader):
                 yield socket
         except websockets.InvalidStatus as error:
             status = error.response.status_code
-            self.checker.history.require(status not in (401, 404), f"{self.name}: error with {status}")
+            self.checker.check_status(status, self.job_id)
             raise
 
 
@@ -178,6 +183,8 @@ async def _split_events(chunks: AsyncIterator[bytes]) -> AsyncIterator[dict[str,
 
 def _parse_states(block: dict[str, str], *, per_export: bool) -> list[Frame]:
     event, data = block.get("event", ""), json.loads(block.get("data", "{}"))
+    if event == BATCH_COMPLETED:
+        return [(event, data)]
     if not event.startswith("export."):
         return []  # the reason why the stream ends
     if event == "export.snapshot":

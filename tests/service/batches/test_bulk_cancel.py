@@ -1,10 +1,19 @@
 """What the transaction that cancels many exports does beside others."""
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from typing import Any, cast
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from infra.database.base import Database
+from service.batches.models import BulkChange, Selection
 from service.jobs import transitions
 from service.jobs.models import JOBS
 from tests.conftest import delete_all_rows, open_empty_database
 from tests.service.batches.test_completion import NOW, USER, submit_batch
+from tests.support.app_harness import AppHarness
 from tests.support.job_factory import fetch_events, fetch_jobs
 
 
@@ -34,3 +43,33 @@ async def test_a_locked_export_is_left_out_instead_of_waited_for(postgresql_url:
     assert [job.job_id for job in cancelled] == [second.job_id]
     await postgresql.close()
     await delete_all_rows(postgresql_url)
+
+
+class RacingDatabase:
+    """The database of the service, in which something happens after each read."""
+
+    def __init__(self, database: Database, act: Callable[[], Awaitable[Any]]) -> None:
+        self._database = database
+        self._act = act
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        async with self._database.reading() as session:
+            yield session
+        await self._act()
+
+    def transaction(self) -> AbstractAsyncContextManager[AsyncSession]:
+        return self._database.transaction()
+
+
+async def test_an_export_that_is_erased_meanwhile_keeps_none_from_being_cancelled(app: AppHarness) -> None:
+    erased, other = [await app.submit_export() for _ in range(2)]
+
+    async def erase() -> None:
+        assert (await app.client.delete(f"/api/exports/{erased['job_id']}?purge=true")).status_code == 204
+
+    bulk = app.state["batches"].bulk
+    racing = replace(bulk, database=cast(Database, RacingDatabase(app.database, erase)))
+    ids = [erased["job_id"], other["job_id"]]
+    assert await racing.cancel("local", Selection(ids=ids)) == BulkChange(2, 1, None)
+    assert (await app.fetch_row(other["job_id"]))["status"] == "cancelled"

@@ -81,3 +81,19 @@ async def test_old_uploads_are_deleted_unless_an_export_reads_them(
     assert await app.state["removal"].uploads.sweep() == 1
     assert await list_keys(app) == [used["key"]]
     assert not is_stored(app, idle)
+
+
+async def test_an_upload_that_was_rejected_leaves_nothing_and_its_room_is_free(
+    any_settings: Settings, clock: MovableClock, stack: AsyncExitStack
+) -> None:
+    settings = any_settings.model_copy(update={"max_bytes_per_user": len(CONTENT)})
+    app = await stack.enter_async_context(open_app(settings, FakeRunner(), clock.clock))
+    target = await announce(app)
+    answer = await app.client.put(target["url"], content=CONTENT + b"more", headers=target["headers"])
+    assert answer.status_code in (400, 413, 422), answer.text
+    assert not is_stored(app, target)
+    assert [path for path in (settings.data_dir / "incoming").rglob("*") if path.is_file()] == []
+    clock.step_seconds = 2 * 3_600
+    assert await app.state["removal"].uploads.sweep() == 1
+    assert await list_keys(app) == []
+    await announce(app)
