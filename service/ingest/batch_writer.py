@@ -12,11 +12,14 @@ from itertools import repeat
 
 from callbacks.envelope import Failure
 from infra.database.base import Database, to_json_array
+from infra.database.errors import DATABASE_ERRORS
+from infra.storage import StorageError
 from service.costs.control import Budgets
 from service.fanout.changes import JobChanges
 from service.ingest import store
 from service.ingest.changes import Applied, Change, Outcome, stop_run
 from service.jobs import transition_sql
+from service.jobs.models import Job
 from service.jobs.transitions import to_job
 from service.metrics.callbacks import CallbackMetrics
 from service.metrics.recorder import ExportRecorder
@@ -56,6 +59,7 @@ class BatchWriter:
         self._outbox = outbox
         self._pending: list[PendingChange] = []
         self._ready = asyncio.Event()
+        self._stopping: set[asyncio.Task[None]] = set()
         self._recorder = recorder
         self.metrics = metrics or CallbackMetrics()
 
@@ -117,6 +121,7 @@ class BatchWriter:
             raise
         finally:  # these changes are committed, even if publishing them fails
             _report(batch, outcomes)
+            self._stop_runs(outcomes)
         return left
 
     def _withhold(
@@ -140,6 +145,23 @@ class BatchWriter:
             return None
         failure = self._budgets.check_callback(change.report.job_id, str(outcome.user_id), outcome.cost)
         return None if change.ends_attempt else failure
+
+    def _stop_runs(self, outcomes: Sequence[Outcome | None]) -> None:
+        """Stop the runs that have reached a budget, while the next callbacks are written."""
+        for outcome in outcomes:
+            if isinstance(outcome, Applied) and outcome.stops_run and outcome.job is not None:
+                task = asyncio.create_task(self._stop_run(outcome.job))
+                self._stopping.add(task)
+                task.add_done_callback(self._stopping.discard)
+
+    async def _stop_run(self, job: Job) -> None:
+        """Stop the run and delete what it stored; a service that died may have published its output."""
+        try:
+            await self._changes.clean_up(job, ended_attempt=job)
+        except (StorageError, OSError, *DATABASE_ERRORS) as error:
+            logger.warning(
+                "what a stopped run stored can't be deleted: %s", type(error).__name__, extra=job.log_fields
+            )
 
     async def _write_ticks(self, changes: Sequence[Change]) -> Sequence[Outcome | None]:
         return await store.write_ticks(self._database, changes)

@@ -163,7 +163,8 @@ REMOVAL_STEPS: dict[str, tuple[Step, ...]] = {
         ),
         _ERASED,
     ),
-    **dict.fromkeys(("expire-at-notice", "expire-silently", "never-expire"), _COMPLETE_JOBS),
+    **dict.fromkeys(("expire-silently", "never-expire"), _COMPLETE_JOBS),
+    "expire-at-notice": tuple(replace(step, days=2) for step in _COMPLETE_JOBS),
 }
 """The steps of a schedule that reveals a mutation."""
 NIGHTS = dict.fromkeys(("expire-silently", "never-expire"), 1)

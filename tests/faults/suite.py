@@ -14,7 +14,7 @@ from tests.faults.schedule import Schedule, generate
 
 RENEW_AFTER = 40
 """Schedules that one deployment goes through before a new one takes its place."""
-MUTATION_PATIENCE_SECONDS = 25.0
+MUTATION_PATIENCE_SECONDS = 60.0
 Log = Callable[[str], None]
 Plan = Schedule | tuple[int, int]
 

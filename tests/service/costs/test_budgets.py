@@ -1,11 +1,17 @@
 """Exports are held to what they, their user and the service may spend, through real callbacks."""
 
 import asyncio
+import hashlib
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from callbacks.envelope import Output, Phase, Report
 from service.costs.days import day_of, end_of
+from service.ingest.finalizer import attempt_output_key
+from service.jobs import finalize_leases
 from tests.service.conftest import bearer
 from tests.service.dispatch.test_dispatcher import set_back
 from tests.support.app_harness import AppHarness
@@ -62,6 +68,53 @@ async def test_a_run_is_stopped_when_its_export_has_cost_what_it_may(paid_app: A
     assert (await load(paid_app, run))["status"] == "error"
     ends = [row["status"] for row in await paid_app.fetch_timeline(run.spec.job_id)]
     assert ends.count("error") == 1
+
+
+async def test_an_output_that_a_dead_service_published_goes_when_the_run_is_stopped(
+    paid_app: AppHarness,
+) -> None:
+    run = await start(paid_app, max_cost_usd=0.05)
+    path = await publish_and_die(paid_app, run)
+    assert path.exists()
+    run.step += 1
+    assert await spend(run, 5.2) == 410
+    async with asyncio.timeout(10):
+        while path.exists():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.01)
+    assert run.spec.call_id in paid_app.runner.cancelled
+
+
+async def publish_and_die(app: AppHarness, run: FakeRun) -> Path:
+    """Do what a replica does with an output up to the moment before it would commit; return the file's path."""
+    content = b"the exported video"
+    app.put_output(run, content)
+    output = Output(
+        size=len(content),
+        checksum=f"sha256:{hashlib.sha256(content).hexdigest()}",
+        duration=1.0,
+        width=64,
+        height=64,
+    )
+    report = Report(
+        job_id=run.spec.job_id,
+        attempt=1,
+        step=run.step + 1,
+        call_id=run.spec.call_id,
+        phase=Phase.DONE,
+        progress=100,
+        message="",
+        output=output,
+    )
+    async with app.database.transaction() as session:
+        job = await finalize_leases.acquire(session, report, "dead", lease_seconds=60, now=time.time())
+    assert job is not None
+    storage, key = app.state["storage"], attempt_output_key(job)
+    await storage.publish("ada", key, job.output_key, size=output.size, checksum=output.checksum)
+    async with app.database.transaction() as session:
+        await finalize_leases.release(session, job.job_id, "dead")
+    path = storage.local_path("ada", job.output_key)
+    assert path is not None
+    return path
 
 
 async def test_what_earlier_attempts_cost_counts(paid_app: AppHarness) -> None:
