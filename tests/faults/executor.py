@@ -58,7 +58,11 @@ class ScheduleExecutor:
         """Return every violation as a sentence."""
         cluster = self._cluster
         cluster.proxy.chance = random.Random(self._schedule.name)  # noqa: S311
-        await self._consumer.register(self._schedule.behavior, random.Random(self._schedule.name))  # noqa: S311
+        await self._consumer.register(
+            self._schedule.behavior,
+            random.Random(self._schedule.name),  # noqa: S311
+            wants_progress=self._schedule.wants_progress,
+        )
         cluster.proxy.network_faults = self._schedule.network_faults
         for kind in (EventReader, SocketReader):
             self._start_reader(kind, None)

@@ -228,7 +228,7 @@ def schedule_for(mutation: str, schedule: Schedule) -> Schedule:
         return replace(schedule, steps=(*schedule.steps, *more), behavior=ReceiverBehavior(failing=60))
     steps = (PROVOKING_STEPS | REMOVAL_STEPS).get(mutation)
     if steps is None:
-        return schedule
+        return replace(schedule, wants_progress=mutation != "publish-before-commit")
     behavior = ReceiverBehavior(failing=60 if mutation == "wait-for-that-day" else 0)
     nights = NIGHTS.get(mutation, 0)
     return replace(schedule, steps=steps, network_faults=NetworkFaults(), behavior=behavior, nights=nights)

@@ -167,7 +167,7 @@ REMOVAL_STEPS: dict[str, tuple[Step, ...]] = {
     "expire-at-notice": tuple(replace(step, days=2) for step in _COMPLETE_JOBS),
 }
 """The steps of a schedule that reveals a mutation."""
-NIGHTS = dict.fromkeys(("expire-silently", "never-expire"), 1)
+NIGHTS = dict.fromkeys(("expire-at-notice", "expire-silently", "never-expire"), 1)
 """How many days pass in it."""
 
 

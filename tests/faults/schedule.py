@@ -96,6 +96,8 @@ class Schedule:
     behavior: ReceiverBehavior
     nights: int = 0
     """How many days pass at the end, in which outputs expire."""
+    wants_progress: bool = True
+    """Whether the consumer wants progress; if it does not, ticks are stored by a statement of their own."""
 
     @property
     def harmless(self) -> bool:
@@ -105,9 +107,9 @@ class Schedule:
         return deaths <= DEATHS and all(step.action in HARMLESS for step in self.steps)
 
     def __str__(self) -> str:
-        return "\n".join(
-            (f"{self.name}: {self.network_faults}, {self.behavior}", *(f"  {step}" for step in self.steps))
-        )
+        consumer = f"{self.behavior}, wants progress: {self.wants_progress}"
+        head = f"{self.name}: {self.network_faults}, {consumer}, {self.nights} nights"
+        return "\n".join((head, *(f"  {step}" for step in self.steps)))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from service.webhooks.models import WebhookEvent
 from tests.faults.checkers.batch_checks import find_wrong_totals
 from tests.faults.checkers.database_reader import Row
 from tests.faults.checkers.delivery_checks import (
+    PROGRESS,
     LoggedAttempt,
     OutboxRow,
     check_delivery_log,
@@ -27,7 +28,7 @@ from tests.faults.workload.endpoint_calls import create_endpoint, recover
 from tests.faults.workload.user import User
 from tests.faults.workload.webhook_receiver import ReceiverBehavior
 
-EVENTS = [event.value for event in WebhookEvent]
+EVENTS = frozenset(event.value for event in WebhookEvent)
 ASK_AGAIN_SECONDS = 1.0
 
 
@@ -44,10 +45,13 @@ class Consumer:
         self._checks: set[asyncio.Task[None]] = set()
         self._recovered_at = 0.0
 
-    async def register(self, behavior: ReceiverBehavior, chance: random.Random) -> None:
+    async def register(
+        self, behavior: ReceiverBehavior, chance: random.Random, *, wants_progress: bool
+    ) -> None:
         """Register the endpoint with the service."""
+        events = sorted(EVENTS if wants_progress else EVENTS - {PROGRESS})
         receiver = self._cluster.receiver
-        endpoint = await create_endpoint(self._user, receiver.url(self._user_id), EVENTS)
+        endpoint = await create_endpoint(self._user, receiver.url(self._user_id), events)
         self._name = str(endpoint["url"]).rpartition("/")[2]
         self._inbox = receiver.add_endpoint(self._name, self._history, behavior.respond_at_random(chance))
         self._inbox.on_arrival = self._on_arrival
