@@ -30,8 +30,8 @@ async def blank_deliveries(
 ) -> None:
     """Remove the bodies of the deliveries of exports and of the responses; what was not sent never will be.
 
-    The lease of a request in flight stays, so that `export.erased` comes after it. Nobody tries these deliveries again,
-    so an attempt without a result is marked as interrupted; a result that comes later replaces the mark.
+    The lease of a request in flight stays, so that `export.erased` comes after it. These deliveries are not tried
+    again, so an attempt without a result is marked as interrupted; a result that comes later replaces the mark.
     """
     is_of_exports = and_(
         DELIVERIES.c.endpoint_id.in_(select(ENDPOINTS.c.endpoint_id).where(_gets_events(user_id, job_ids))),

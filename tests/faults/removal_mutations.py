@@ -78,7 +78,7 @@ def keep_erasure_from_streams() -> None:
 
 
 def publish_after_erasure() -> None:
-    """Send the last state of an export to its readers shortly after they were told that it is erased."""
+    """Send the last state of an export to its readers shortly after they have learned that it is erased."""
     publish_original = JobChanges.publish_erased
 
     def publish_late(job_changes: JobChanges, erasure: Erasure) -> None:
@@ -145,10 +145,7 @@ _ERASED = (
 _BATCH = Step(0.0, Action.BATCH, 0, clip="short,broken")
 REMOVAL_STEPS: dict[str, tuple[Step, ...]] = {
     "complete-batch-again": (_BATCH, *(Step(4.0 + 2 * number, Action.RETRY, 1) for number in range(3))),
-    "forget-ends-in-batch": (
-        Step(0.0, Action.BATCH, 0, clip="long,broken"),
-        *(Step(at, Action.PURGE, 0) for at in (1.5, 2.0)),
-    ),
+    "forget-ends-in-batch": (Step(0.0, Action.BATCH, 0, clip="long"), Step(0.5, Action.PURGE, 0)),
     "ignore-limit-of-export": tuple(
         Step(0.0, Action.SUBMIT, index, clip="long", limit_usd=0.2) for index in range(3)
     ),

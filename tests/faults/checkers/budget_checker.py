@@ -47,7 +47,7 @@ class BudgetChecker:
         return max(spent.values(), default=0.0) + active >= DAY_LIMIT_USD
 
     async def find_wrong_ends(self, user_id: str, rows: Sequence[Row]) -> list[str]:
-        """Return exports that ended for a budget which nobody had used up. Raises DatabaseUnavailable."""
+        """Return exports that ended for a budget that was not used up. Raises DatabaseUnavailable."""
         ended = [row for row in rows if row.error_code == BUDGET_EXCEEDED and not row.has_reached_limit]
         if not ended or await self.has_spent_day(user_id):
             return []

@@ -114,7 +114,7 @@ class StreamChecker:
         await self.check_committed(job)
 
     def _is_behind(self, job: dict[str, Any]) -> bool:
-        """Tell whether a connection begins with an older state: its replica has not heard of the newer one yet."""
+        """Tell whether a connection begins with an older state: its replica does not know the newer one yet."""
         before = self.latest.get(job["job_id"])
         is_first = job["job_id"] not in self._seen_on_connection
         return (

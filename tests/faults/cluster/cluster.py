@@ -92,6 +92,11 @@ class Cluster:
         """Wait until every replica is ready."""
         await asyncio.gather(*(replica.wait_ready(self.http) for replica in self.replicas))
 
+    @property
+    def started_at(self) -> float:
+        """When a replica was last started, by the monotonic clock."""
+        return max(replica.started_at for replica in self.replicas)
+
     async def restore(self) -> None:
         """Undo every fault that still lasts."""
         self.disk.empty()

@@ -22,7 +22,7 @@ from tests.faults.cluster.replica_entry import Start
 from tests.support.live_server import free_port
 from tests.support.workers.processes import find_lock_holders
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 STOP_SECONDS = 20.0
 LOOK_SECONDS = 0.05
 SERVE = ("tests.faults.cluster.replica_entry:serve",)
@@ -45,6 +45,7 @@ class Replica:
         self.port = free_port()
         self.log = folder / f"{name}.log"
         self.busy = asyncio.Lock()
+        self.started_at = 0.0  # by the monotonic clock
         self._folder = folder
         self._program = program
         self._settings = settings
@@ -57,6 +58,7 @@ class Replica:
         start = Start(self._folder, self.log, environment, tuple(words), name)
         self._process = _forking.Process(target=replica_entry.run, args=(start,), daemon=True)
         self._process.start()
+        self.started_at = time.monotonic()
 
     async def wait_ready(self, http: httpx.AsyncClient) -> None:
         """Wait until the replica answers; restart it if it has exited, as an operator would."""

@@ -133,7 +133,7 @@ class Consumer:
         ]
         for row in rows:
             if row.sequence != after.get(row.job_id):
-                continue  # it expired meanwhile
+                continue  # it has just expired
             steps = range(row.transition_sequence + 1, row.sequence + 1) if row.final else ()
             wrong += find_lost_events(outbox, self._endpoint_id, row.job_id, timelines[row.job_id])
             wrong += find_unannounced_expiries(outbox, self._endpoint_id, row.job_id, steps)

@@ -39,7 +39,7 @@ class BrokenStorage(FolderStorage):
 
 
 def create_replica(app: AppHarness, storage: FolderStorage, clock: MovableClock) -> tuple[Eraser, list[str]]:
-    """Return what erases on another replica, and the exports of which it has told its streams."""
+    """Return what erases on another replica, and the exports whose erasure its streams got."""
     published: list[str] = []
 
     def publish(erasure: Erasure) -> None:

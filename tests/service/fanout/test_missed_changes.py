@@ -1,4 +1,4 @@
-"""What a replica tells its streams after its line to the database was cut."""
+"""What the streams of a replica get after its line to the database was cut."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 
 class NewLine:
-    """A line to the database that was just opened, and hears nothing."""
+    """A line to the database that was just opened, on which nothing comes."""
 
     async def listen(
         self,
