@@ -60,7 +60,7 @@ REMOVALS = Schedule(
     ),
     NetworkFaults(),
     5,
-    ReceiverBehavior(failing=20),
+    ReceiverBehavior(),
     nights=1,
 )
 """An export expires, one reaches what it may cost, a batch loses one to a purge while the service dies."""

@@ -28,3 +28,8 @@ async def create_endpoint(user: User, url: str, events: Sequence[str]) -> dict[s
 async def recover(user: User, endpoint_id: str, since: str) -> None:
     """Ask for outcomes that the endpoint has not accepted."""
     await user.try_request("POST", f"/api/webhooks/{endpoint_id}/recover", json={"since": since})
+
+
+async def redeliver(user: User, endpoint_id: str, delivery_id: str) -> None:
+    """Ask for one delivery again."""
+    await user.try_request("POST", f"/api/webhooks/{endpoint_id}/deliveries/{delivery_id}/redeliver")

@@ -4,12 +4,13 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from service.webhooks.models import WebhookEvent
 from tests.faults.checkers.batch_checks import find_wrong_totals
 from tests.faults.checkers.database_reader import Row
 from tests.faults.checkers.delivery_checks import (
+    EXPIRED,
     PROGRESS,
     LoggedAttempt,
     OutboxRow,
@@ -24,7 +25,7 @@ from tests.faults.checkers.inbox_checker import BATCH_COMPLETED, ERASED, Receive
 from tests.faults.checkers.stream_checker import StreamChecker
 from tests.faults.checkers.violations import History
 from tests.faults.cluster.cluster import Cluster
-from tests.faults.workload.endpoint_calls import create_endpoint, recover
+from tests.faults.workload.endpoint_calls import create_endpoint, recover, redeliver
 from tests.faults.workload.user import User
 from tests.faults.workload.webhook_receiver import ReceiverBehavior
 
@@ -82,10 +83,18 @@ class Consumer:
             await self._check_outbox()
             self._recovered_at = time.monotonic()
             await recover(self._user, self._endpoint_id, self._since)
+            await self._redeliver_notices({*unannounced, *(row.job_id for row in missing if row.edits)})
         return [
             *(f"no webhook reported the end of job {row.job_id[-6:]}: {row}" for row in missing),
             *(f"no webhook reported the end of {subject}" for subject in unannounced),
         ]
+
+    async def _redeliver_notices(self, subjects: Collection[str]) -> None:
+        """Ask for the events that a recovery leaves to their schedule: it sends ends of exports only."""
+        for row in await self._cluster.database.fetch_outbox(self._user_id):
+            is_missed = row.endpoint_id == self._endpoint_id and row.state != "delivered"
+            if is_missed and row.job_id in subjects and row.type in (ERASED, EXPIRED, BATCH_COMPLETED):
+                await redeliver(self._user, self._endpoint_id, row.delivery_id)
 
     def _list_announced(self) -> list[tuple[str, float]]:
         """Return what must arrive: each erasure of an export, and the end of each batch that is not erased."""
