@@ -1,4 +1,4 @@
-"""Authentication: turn a bearer token, an API key, a cookie or a stream ticket into a user id."""
+"""Authentication: turn a bearer token, an API key, a cookie, a stream ticket or a portal link into a user id."""
 
 import time
 from collections.abc import Awaitable
@@ -22,6 +22,8 @@ from service.problems import Unauthenticated, Unavailable
 LOCAL_USER = "local"
 COOKIE_NAME = "framehook_token"
 MAX_TICKET_SECONDS: Final = 3_600
+PORTAL_PREFIX: Final = "portal_"
+"""Begins a token of the portal, so that it is never taken for one of the identity provider."""
 MAX_EXPIRY: Final = 253_402_300_799
 """The last second of the year 9999: a token may contain any number."""
 MAX_USER_ID_CHARACTERS = 200
@@ -87,7 +89,17 @@ class Authenticator:
 
         Raises Unauthenticated, ForeignOrigin, RateLimited, or for a key KeyRefused or MissingScope.
         """
-        access = self._admit(connection, await self._find_access(connection))
+        return self._admit_limited(connection, await self._find_access(connection))
+
+    async def webhook_user(self, connection: HTTPConnection[Any]) -> str:
+        """Return the user of a request about webhooks, which a token of the portal may make as well."""
+        token = _bearer_token(connection) or ""
+        if self._verifier is None or not token.startswith(PORTAL_PREFIX):
+            return await self.user(connection)
+        return self._admit_limited(connection, await self._verify_portal_token(token)).user_id
+
+    def _admit_limited(self, connection: HTTPConnection[Any], access: Access) -> Access:
+        self._admit(connection, access)
         if self._limits is not None and self._verifier is not None:
             limit_request(self._limits, connection, access.user_id)
         return access
@@ -111,8 +123,8 @@ class Authenticator:
             if connection.scope["type"] == "http":  # sockets are checked before their handshake
                 self._origins.check_credentials(connection)
             return Access(LOCAL_USER)
-        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
+        token = _bearer_token(connection)
+        if token is None:
             token = connection.cookies.get(COOKIE_NAME, "")
             if token:
                 self._origins.check_credentials(connection)
@@ -152,16 +164,38 @@ class Authenticator:
         except jwt.PyJWTError as error:
             detail = "The stream ticket is invalid or expired; get a new one with POST /api/stream-tickets."
             raise _invalid_token(f"{detail} {_HOW_TO}") from error
+        return await self._access_from_claims(claims)
+
+    async def _access_from_claims(self, claims: dict[str, Any]) -> Access:
+        """Return the access of what this service signed; it ends with the key that asked for it."""
         key = None
         if self._keys is not None and "key" in claims:
             key = await _find_key(self._keys.find_by_id(claims["key"]))
         return Access(str(claims["sub"]), int(claims["exp"]), key)
+
+    def create_portal_token(self, access: Access, *, seconds: int, now: float) -> tuple[str, int]:
+        """Return a token for the user's webhooks and nothing else, and its expiry."""
+        expires_at = int(now) + seconds
+        claims = {"sub": access.user_id, "aud": "portal", "scope": "webhooks", "exp": expires_at}
+        claims |= {"key": access.key.key_id} if access.key is not None else {}
+        return PORTAL_PREFIX + jwt.encode(claims, self._ticket_key, "HS256"), expires_at
+
+    async def _verify_portal_token(self, token: str) -> Access:
+        try:
+            expected = {"audience": "portal", "issuer": None}
+            signed = token.removeprefix(PORTAL_PREFIX)
+            claims = decode_token(signed, self._ticket_key, ["HS256"], expected, leeway_seconds=0)
+        except jwt.PyJWTError as error:
+            raise _invalid_token("The portal's link is invalid or expired; ask for a new one.") from error
+        return await self._access_from_claims(claims)
 
     async def _verify_token(self, token: str) -> Access:
         if not token:
             raise Unauthenticated(
                 f"The request carries no token. {_HOW_TO}", headers={"WWW-Authenticate": "Bearer"}
             )
+        if token.startswith(PORTAL_PREFIX):
+            raise _invalid_token(f"The token is for webhooks and nothing else. {_HOW_TO}")
         if self._keys is not None and token.startswith(PREFIX):
             return await self._verify_key(token, self._keys)
         assert self._verifier is not None
@@ -192,6 +226,11 @@ async def _find_key(search: Awaitable[ActiveKey | None]) -> ActiveKey:
             "The API key is unknown, expired or revoked; create a new one with POST /api/keys."
         )
     return key
+
+
+def _bearer_token(connection: HTTPConnection[Any]) -> str | None:
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    return token if scheme.lower() == "bearer" else None
 
 
 def _invalid_token(detail: str) -> Unauthenticated:

@@ -23,6 +23,8 @@ from service.api.openapi import document
 from service.api.pages import handlers
 from service.api.pages.console import get_console_file, get_page, get_sample
 from service.api.pages.web_modules import MODULES, web_module_route
+from service.api.portal import links
+from service.api.portal.page import get_portal, get_script
 from service.api.streaming import sse, tickets, websocket
 from service.api.transfers import (
     download_urls,
@@ -75,6 +77,7 @@ ROUTES = [
     Route("/api/callbacks/{job_id}/output", output_uploads.request_output_targets, methods=["POST"]),
     Route("/api/webhooks", endpoints.create, methods=["POST"]),
     Route("/api/webhooks", endpoints.list_),
+    FixedRoute("/api/webhooks/portal-link", links.create_link, methods=["POST"]),
     FixedRoute("/api/webhooks/verify", verification.verify, methods=["POST"]),
     Route("/api/webhooks/{id}", endpoints.get),
     Route("/api/webhooks/{id}", endpoints.update, methods=["PATCH"]),
@@ -96,6 +99,8 @@ ROUTES = [
     *(web_module_route(name) for name in MODULES),
     Route("/", get_page),
     Route("/console/{file:path}", get_console_file),
+    Route("/portal", get_portal),
+    Route("/portal/portal.js", get_script),
     Route("/sample.mp4", get_sample),
     Route("/api/system", system.get),
     Route("/api/usage", usage.get),

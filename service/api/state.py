@@ -63,9 +63,10 @@ class Operation:
 
 @dataclass(frozen=True)
 class ConsoleFiles:
-    """The policy that the console is sent with, and its sample video."""
+    """The policies that console and portal are sent with, and the sample video."""
 
     content_policy: str
+    portal_policy: str
     sample: SampleFile
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from infra.egress import TOTAL_SECONDS
-from service.settings.types import Networks, SettingsGroup
+from service.settings.types import Networks, Origins, SettingsGroup
 
 
 class WebhookSettings(SettingsGroup):
@@ -21,3 +21,6 @@ class WebhookSettings(SettingsGroup):
     """`true` allows URLs without TLS"""
     max_webhooks_per_user: Annotated[int, Field(ge=1)] = 50
     """endpoints of one user, those of single exports not counted"""
+    portal_frame_ancestors: Origins = ()
+    """origins whose pages may embed the [portal](webhooks.md#a-portal-for-your-customers) in a frame, comma-separated;
+    `*` allows all"""

@@ -16,6 +16,7 @@ from service.problems import NotFound, Unavailable
 from service.sample_file import SampleFile
 from service.settings import Settings
 
+NOBODY = "'none'"
 CONTENT_TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _FOLDER = Path(__file__).parents[2] / "web" / "console"
 PAGE = _FOLDER / "index.html"
@@ -29,9 +30,13 @@ _SPACE_IN_STYLES = re.compile(r"\s*([{};]|:(?=\s))\s*")
 
 
 def create_console_files(settings: Settings) -> ConsoleFiles:
-    """Return the policy for the addresses of files, and the sample in the data folder."""
+    """Return the policies for the addresses of files and frames, and the sample in the data folder."""
     origins = (settings.origin, *_storage_origins(settings))
-    return ConsoleFiles(content_policy(origins), SampleFile(settings.data_dir))
+    return ConsoleFiles(
+        content_policy(origins),
+        content_policy((), settings.portal_frame_ancestors),
+        SampleFile(settings.data_dir),
+    )
 
 
 def _storage_origins(settings: Settings) -> tuple[str, ...]:
@@ -42,10 +47,11 @@ def _storage_origins(settings: Settings) -> tuple[str, ...]:
     return f"{url.scheme}://{url.netloc}", f"{url.scheme}://{settings.r2_bucket_name}.{url.netloc}"
 
 
-def content_policy(file_origins: tuple[str, ...]) -> str:
+def content_policy(file_origins: tuple[str, ...], frame_ancestors: tuple[str, ...] = ()) -> str:
     """Return the Content-Security-Policy: nothing from elsewhere, except files of the public URL and the bucket.
 
-    The page may be open at another address than the public one, such as that of a tunnel for Modal.
+    The page may be open at another address than the public one, such as that of a tunnel for Modal. Pages of
+    `frame_ancestors` may show it in a frame.
     """
     own_and_files = " ".join(("'self'", *file_origins))
     return "; ".join(
@@ -58,7 +64,7 @@ def content_policy(file_origins: tuple[str, ...]) -> str:
             f"connect-src {own_and_files}",
             "base-uri 'none'",
             "form-action 'none'",
-            "frame-ancestors 'none'",
+            f"frame-ancestors {' '.join(frame_ancestors) or NOBODY}",
         )
     )
 
@@ -71,7 +77,7 @@ def content_policy(file_origins: tuple[str, ...]) -> str:
 )
 async def get_page(request: Request[State]) -> Response:
     """Show the console, which makes and follows exports in the browser."""
-    return await _send_file(request, PAGE)
+    return await send_page_file(request, PAGE, request.state["console_files"].content_policy)
 
 
 @declare_operation(
@@ -89,7 +95,7 @@ async def get_console_file(request: Request[State]) -> Response:
     path = FILES.get(str(request.path_params["file"]))
     if path is None:
         raise NotFound
-    return await _send_file(request, path)
+    return await send_page_file(request, path, request.state["console_files"].content_policy)
 
 
 @declare_operation(
@@ -108,10 +114,11 @@ async def get_sample(request: Request[State]) -> Response:
     return FileResponse(path, media_type="video/mp4", headers={"Cache-Control": "no-cache"})
 
 
-async def _send_file(request: Request[State], path: Path) -> Response:
+async def send_page_file(request: Request[State], path: Path, policy: str) -> Response:
+    """Send a file of a page with this Content-Security-Policy."""
     headers = {
         "Cache-Control": "no-cache",
-        "Content-Security-Policy": request.state["console_files"].content_policy,
+        "Content-Security-Policy": policy,
         "Cross-Origin-Opener-Policy": "same-origin",
     }
     content = await asyncio.to_thread(_read_file, path)

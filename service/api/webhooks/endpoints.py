@@ -52,7 +52,7 @@ class WebhookNotFound(NotFound):
 )
 async def create(request: Request[State]) -> Response:
     """Create a webhook; only this response shows its secret."""
-    user_id = await request.state["authenticator"].user(request)
+    user_id = await request.state["authenticator"].webhook_user(request)
     body, _ = await read_json(request, CreateEndpoint)
     if body.url is not None:
         await endpoints.check_url(request.state["egress"], body.url, "url")
@@ -93,7 +93,7 @@ def _to_dict(request: Request[State], endpoint: Endpoint) -> serializers.Webhook
 @declare_operation("list_webhooks", Tag.WEBHOOKS, query=EndpointsQuery, answers={200: WebhookList})
 async def list_(request: Request[State]) -> Response:
     """List the user's webhooks, oldest first, or those of one export."""
-    user_id = await request.state["authenticator"].user(request)
+    user_id = await request.state["authenticator"].webhook_user(request)
     query = parse_query(request, EndpointsQuery)
     async with request.state["database"].reading() as session:
         if query.job_id is None:
@@ -230,7 +230,7 @@ async def _record(request: Request[State], session: AsyncSession, action: Action
 
 async def load_endpoint(request: Request[State]) -> Endpoint:
     """Load the user's endpoint in the path; raises WebhookNotFound."""
-    user_id = await request.state["authenticator"].user(request)
+    user_id = await request.state["authenticator"].webhook_user(request)
     async with request.state["database"].reading() as session:
         endpoint = await endpoints.get(session, user_id, path_id(request, "id"))
     if endpoint is None:

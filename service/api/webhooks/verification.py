@@ -102,7 +102,7 @@ class Verification(TypedDict):
 )
 async def verify(request: Request[State]) -> Response:
     """Tell whether the message is valid and, if not, why."""
-    user_id = await request.state["authenticator"].user(request)
+    user_id = await request.state["authenticator"].webhook_user(request)
     message, _ = await read_json(request, ReceivedMessage)
     async with request.state["database"].reading() as session:
         endpoint = await _find_endpoint(session, user_id, message)
