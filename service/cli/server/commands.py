@@ -88,7 +88,7 @@ def demo(
 
 
 def doctor(*, as_json: AsJson = False) -> None:
-    """Check the configuration and the service that runs with it, and say what to do.
+    """Find what is wrong with the service, and say what to do.
 
     Run it where the service runs, with the same settings. Writes and deletes a test object, and posts a report that the
     service refuses from where runs are; on Modal that starts a container without a GPU. The exit status is 1 if
