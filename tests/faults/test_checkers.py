@@ -148,6 +148,18 @@ async def test_the_end_of_a_batch_comes_once_on_a_connection() -> None:
     assert stream.history.violations
 
 
+@pytest.mark.parametrize(("retried", "wrong"), [({}, True), ({"job": 1}, False)])
+async def test_a_completed_batch_has_active_exports_only_after_a_retry(
+    retried: dict[str, int], wrong: bool
+) -> None:
+    stream = checker()
+    stream.history.retried = retried
+    counts = {"complete": 1, "pending": 1}
+    batch = {"batch_id": "b", "total": 2, "progress": 50, "completed_at": "now", "counts": counts}
+    await stream.check_frame("batch.completed", batch)
+    assert bool(stream.history.violations) == wrong
+
+
 @pytest.mark.parametrize(("replicas", "wrong"), [(1, True), (2, False)])
 async def test_a_connection_to_another_replica_may_begin_behind(replicas: int, wrong: bool) -> None:
     stream = checker(replicas)

@@ -79,8 +79,9 @@ class StreamChecker:
         again = batch_id in self.completed_batches
         self.history.require(not again, f"{self.name}: {batch_id[-6:]} was completed twice on a connection")
         self.completed_batches.add(batch_id)
-        for sentence in find_wrong_totals(batch):
-            self.history.add_violation(f"{self.name}: {sentence}")
+        if not self.history.retried:  # another replica shows the batch as it is when it learns of the end
+            for sentence in find_wrong_totals(batch):
+                self.history.add_violation(f"{self.name}: {sentence}")
 
     async def _check_erased(self, state: dict[str, Any]) -> None:
         job_id = state["job_id"]
