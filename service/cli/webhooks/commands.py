@@ -9,6 +9,7 @@ from service.cli.webhooks.endpoints import (
     disable,
     enable,
     list_,
+    portal_link,
     public_key,
     remove,
     rotate,
@@ -59,6 +60,9 @@ def _add_endpoint_commands(group: typer.Typer) -> None:
     group.command(epilog=examples("framehook webhooks enable ID", "framehook webhooks recover ID"))(enable)
     group.command(epilog=examples("framehook webhooks rotate ID"))(rotate)
     group.command("public-key", epilog=examples("framehook webhooks public-key ID"))(public_key)
+    group.command("portal-link", epilog=examples("framehook webhooks portal-link --expires-in 600"))(
+        portal_link
+    )
     group.command(epilog=examples("framehook webhooks remove ID"))(remove)
 
 

@@ -185,6 +185,23 @@ def public_key(
         print_result(PublicKeys(keys), "\n".join(keys), as_json)
 
 
+def portal_link(
+    expires_in: Annotated[
+        int, typer.Option("--expires-in", metavar="SECONDS", help="For how long the link is good.")
+    ] = 3_600,
+    server: Server = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print a link to a page on which your webhooks are managed.
+
+    Who has it needs no token: treat it like a password.
+    """
+    with print_errors(), open_client(server, token) as client:
+        link = client.webhooks.create_portal_link(expires_in)
+        print_result(link, link.url, as_json)
+
+
 def rotate(
     endpoint_id: EndpointId, server: Server = DEFAULT_URL, token: Token = None, as_json: AsJson = False
 ) -> None:

@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 
 from framehook.http_client import HttpClient
 from framehook.options import ignore
@@ -18,10 +17,12 @@ from framehook.webhook_models import (
     Endpoints,
     EndpointStatistics,
     ListenerDelivery,
+    PortalLink,
     PublicKeys,
     RecoveryResult,
     Verification,
 )
+from framehook.webhook_paths import WEBHOOKS, delivery_path, endpoint_path
 
 PAGE_LIMIT = 100
 POLL_SECONDS = 0.2
@@ -62,7 +63,7 @@ class AsyncWebhooks:
         body |= {} if rate_limit is None else {"rate_limit": rate_limit}
         body |= {} if events is None else {"events": list(events)}
         body |= {} if filter is None else {"filter": dict(filter)}
-        return await self._http.load(Endpoint, "POST", "/api/webhooks", body=body, is_idempotent=False)
+        return await self._http.load(Endpoint, "POST", WEBHOOKS, body=body, is_idempotent=False)
 
     async def create_listener(
         self,
@@ -77,7 +78,7 @@ class AsyncWebhooks:
         body |= {} if events is None else {"events": [*events]}
         body |= {} if filter is None else {"filter": dict(filter)}
         body |= {} if secret is None else {"secret": secret}
-        return await self._http.load(Endpoint, "POST", "/api/webhooks", body=body, is_idempotent=False)
+        return await self._http.load(Endpoint, "POST", WEBHOOKS, body=body, is_idempotent=False)
 
     async def listen(
         self, endpoint_id: str, *, on_ready: OnReady = ignore, on_disconnect: OnDisconnect = ignore
@@ -88,7 +89,7 @@ class AsyncWebhooks:
         `on_disconnect` with the reason of each lost connection. Raises Unauthenticated if the token expires and can't
         be renewed, NotFound once the endpoint was deleted, Unreachable after ten minutes without a response.
         """
-        stream = ListenerStream(self._http, f"{_path(endpoint_id)}/listen", on_ready, on_disconnect)
+        stream = ListenerStream(self._http, f"{endpoint_path(endpoint_id)}/listen", on_ready, on_disconnect)
         async with aclosing(stream.read()) as deliveries:
             async for delivery in deliveries:
                 yield delivery
@@ -97,16 +98,16 @@ class AsyncWebhooks:
         self, endpoint_id: str, delivery: ListenerDelivery, outcome: Mapping[str, Any]
     ) -> Delivery:
         """Report what came back for a delivery: `status` or `error`, `seconds`, `excerpt`, `retry_after`."""
-        path = f"{_delivery_path(endpoint_id, delivery.delivery_id)}/outcome"
+        path = f"{delivery_path(endpoint_id, delivery.delivery_id)}/outcome"
         return await self._http.load(Delivery, "POST", path, body={"attempt": delivery.attempt, **outcome})
 
     async def list(self) -> tuple[Endpoint, ...]:
         """Return all endpoints, oldest first."""
-        return (await self._http.load(Endpoints, "GET", "/api/webhooks")).webhooks
+        return (await self._http.load(Endpoints, "GET", WEBHOOKS)).webhooks
 
     async def get(self, endpoint_id: str) -> Endpoint:
         """Return an endpoint."""
-        return await self._http.load(Endpoint, "GET", _path(endpoint_id))
+        return await self._http.load(Endpoint, "GET", endpoint_path(endpoint_id))
 
     async def update(
         self,
@@ -136,26 +137,27 @@ class AsyncWebhooks:
         }
         body = {name: value for name, value in changes.items() if value is not None}
         body |= {} if rate_limit is None else {"rate_limit": rate_limit or None}
-        return await self._http.load(Endpoint, "PATCH", _path(endpoint_id), body=body)
+        return await self._http.load(Endpoint, "PATCH", endpoint_path(endpoint_id), body=body)
 
     async def get_statistics(self, endpoint_id: str) -> EndpointStatistics:
         """Return success rate and latencies of the latest attempts, and what waits."""
-        return await self._http.load(EndpointStatistics, "GET", f"{_path(endpoint_id)}/statistics")
+        return await self._http.load(EndpointStatistics, "GET", f"{endpoint_path(endpoint_id)}/statistics")
 
     async def delete(self, endpoint_id: str) -> None:
         """Delete an endpoint and its deliveries."""
-        await self._http.request("DELETE", _path(endpoint_id))
+        await self._http.request("DELETE", endpoint_path(endpoint_id))
 
     async def rotate_secret(self, endpoint_id: str) -> Endpoint:
         """Replace the secret, which only this answer has; the old one signs for another day.
 
         Sent once, since a second request would replace it again.
         """
-        return await self._http.load(Endpoint, "POST", f"{_path(endpoint_id)}/rotate", is_idempotent=False)
+        path = f"{endpoint_path(endpoint_id)}/rotate"
+        return await self._http.load(Endpoint, "POST", path, is_idempotent=False)
 
     async def get_public_keys(self, endpoint_id: str) -> tuple[str, ...]:
         """Return the ed25519 keys that verify `v1a` signatures, newest first; NotFound if the endpoint has none."""
-        path = f"{_path(endpoint_id)}/public-key"
+        path = f"{endpoint_path(endpoint_id)}/public-key"
         return (await self._http.load(PublicKeys, "GET", path)).public_keys
 
     async def diagnose(
@@ -189,7 +191,7 @@ class AsyncWebhooks:
         """Send a test, or a sample of a `type`; return its delivery once it has ended, or after half a minute."""
         fields = {"type": type, "fault": fault, "export_type": export_type}
         body = {name: value for name, value in fields.items() if value is not None}
-        path = f"{_path(endpoint_id)}/test"
+        path = f"{endpoint_path(endpoint_id)}/test"
         delivery = await self._http.load(Delivery, "POST", path, body=body, is_idempotent=False)
         for _ in range(MAX_POLLS):
             if delivery.state != "pending":
@@ -223,28 +225,24 @@ class AsyncWebhooks:
     ) -> DeliveriesPage:
         """Return one page of deliveries, newest first; its `next_cursor` leads to the next."""
         query = {"state": state, "limit": limit, "cursor": cursor}
-        return await self._http.load(DeliveriesPage, "GET", f"{_path(endpoint_id)}/deliveries", query=query)
+        path = f"{endpoint_path(endpoint_id)}/deliveries"
+        return await self._http.load(DeliveriesPage, "GET", path, query=query)
 
     async def get_delivery(self, endpoint_id: str, delivery_id: str) -> Delivery:
         """Return a delivery with its payload and whole responses."""
-        return await self._http.load(Delivery, "GET", _delivery_path(endpoint_id, delivery_id))
+        return await self._http.load(Delivery, "GET", delivery_path(endpoint_id, delivery_id))
 
     async def redeliver(self, endpoint_id: str, delivery_id: str) -> Delivery:
         """Send a delivery again, with the same `webhook-id`."""
-        path = f"{_delivery_path(endpoint_id, delivery_id)}/redeliver"
+        path = f"{delivery_path(endpoint_id, delivery_id)}/redeliver"
         return await self._http.load(Delivery, "POST", path, is_idempotent=False)
 
     async def recover(self, endpoint_id: str, since: datetime) -> int:
         """Send the final events since a time that the endpoint has not received; return how many."""
-        body = {"since": since.astimezone().isoformat()}
-        return (
-            await self._http.load(RecoveryResult, "POST", f"{_path(endpoint_id)}/recover", body=body)
-        ).recovered
+        path, body = f"{endpoint_path(endpoint_id)}/recover", {"since": since.astimezone().isoformat()}
+        return (await self._http.load(RecoveryResult, "POST", path, body=body)).recovered
 
-
-def _path(endpoint_id: str) -> str:
-    return f"/api/webhooks/{quote(endpoint_id, safe='')}"
-
-
-def _delivery_path(endpoint_id: str, delivery_id: str) -> str:
-    return f"{_path(endpoint_id)}/deliveries/{quote(delivery_id, safe='')}"
+    async def create_portal_link(self, expires_in: int = 3_600) -> PortalLink:
+        """Return a link to a page on which the user's webhooks are managed; it needs no token for so many seconds."""
+        path, body = f"{WEBHOOKS}/portal-link", {"expires_in": expires_in}
+        return await self._http.load(PortalLink, "POST", path, body=body, is_idempotent=False)

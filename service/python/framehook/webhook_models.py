@@ -135,6 +135,13 @@ class PublicKeys(msgspec.Struct, frozen=True):
     public_keys: tuple[str, ...]
 
 
+class PortalLink(msgspec.Struct, frozen=True):
+    """A link to a page on which the user's webhooks are managed, and when it expires."""
+
+    url: str
+    expires_at: datetime
+
+
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a received message is valid; `detail` says in sentences what is wrong, `problems` in codes."""
 

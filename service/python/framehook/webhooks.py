@@ -15,6 +15,7 @@ from framehook.webhook_models import (
     Endpoint,
     EndpointStatistics,
     ListenerDelivery,
+    PortalLink,
     Verification,
 )
 
@@ -183,3 +184,7 @@ class Webhooks:
     def recover(self, endpoint_id: str, since: datetime) -> int:
         """Send the final events since a time that the endpoint has not received; return how many."""
         return run(self._client.recover(endpoint_id, since))
+
+    def create_portal_link(self, expires_in: int = 3_600) -> PortalLink:
+        """Return a link to a page on which the user's webhooks are managed; it needs no token for so many seconds."""
+        return run(self._client.create_portal_link(expires_in))

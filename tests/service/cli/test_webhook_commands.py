@@ -58,6 +58,14 @@ async def test_a_test_that_fails_says_so_and_an_endpoint_that_is_gone_is_enabled
     assert (await run_on(server, "webhooks", "recover", endpoint["id"])).out == "Queued deliveries: 0.\n"
 
 
+async def test_a_link_to_the_portal_is_printed(server: LiveServer) -> None:
+    link = await run_on(server, "webhooks", "portal-link", "--expires-in", "60")
+    assert link.out.startswith(f"{server.url}/portal#token=portal_")
+    refused = await run_on(server, "webhooks", "portal-link", "--expires-in", "1")
+    assert refused.status == 4
+    assert "expires_in" in refused.err
+
+
 async def test_a_secret_is_rotated_and_an_endpoint_removed(server: LiveServer) -> None:
     endpoint = await run_json(server, "webhooks", "add", "http://127.0.0.1:2/hook", "--ed25519")
     keys = await run_on(server, "webhooks", "public-key", endpoint["id"])

@@ -227,6 +227,9 @@ async def test_webhooks_are_managed_and_verified(clients: ClientFactory, data_di
             assert rotated.secret not in {None, endpoint.secret}
             assert [item.id for item in await client.call("webhooks.list")] == [endpoint.id]
             assert await client.call("webhooks.recover", endpoint.id, datetime.now(UTC)) == 0
+            link = await client.call("webhooks.create_portal_link", 60)
+            assert "/portal#token=" in link.url
+            assert 0 < (link.expires_at - datetime.now(UTC)).total_seconds() <= 60
             await client.call("webhooks.delete", endpoint.id)
             with pytest.raises(NotFound):
                 await client.call("webhooks.get", endpoint.id)

@@ -48,6 +48,7 @@ PAIRS: dict[type[msgspec.Struct], str] = {
     webhook_models.Endpoints: "WebhookList",
     webhook_models.DeliveriesPage: "DeliveryPage",
     webhook_models.RecoveryResult: "Recovery",
+    webhook_models.PortalLink: "PortalLink",
 }
 NOT_READ = {
     "Timeline": {"events"},
