@@ -11,7 +11,7 @@ DOCUMENTS = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUT
     GUIDES.rglob("*.md")
 )
 _FENCE = re.compile(r"^```(?P<language>[\w-]*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
-_FILE_NAME = re.compile(r"^(?:#|//) ([\w.-]+\.\w+)$")
+_FILE_NAME = re.compile(r"^(?:#|//|<\?php //) ([\w.-]+\.\w+)$")
 
 
 @dataclass(frozen=True)

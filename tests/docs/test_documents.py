@@ -24,6 +24,10 @@ LANGUAGES = {
     "http",
     "nginx",
     "caddy",
+    "sql",
+    "php",
+    "ruby",
+    "go",
 }
 
 
