@@ -15,10 +15,11 @@ from service.webhooks.models import ATTEMPTS, Delivery
 from service.webhooks.retry_policy import AttemptResult
 
 INTERRUPTED: Final = "The service stopped before the result of this attempt was known."
+# A listener may report the outcome just before its time-out is stored; only a success may then replace the result.
 _COMPLETE: Final = text("""
 UPDATE webhook_attempts SET seconds = :seconds, status = :status, error_code = :error_code,
     error_message = :error_message, excerpt = :excerpt
-WHERE delivery_id = :delivery_id AND attempt = :attempt
+WHERE delivery_id = :delivery_id AND attempt = :attempt AND (seconds IS NULL OR :is_delivered)
 """)
 
 AttemptRows = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -43,7 +44,7 @@ async def insert_started(session: AsyncSession, deliveries: Sequence[Delivery], 
 
 
 async def complete(session: AsyncSession, results: Sequence[tuple[Delivery, AttemptResult]]) -> None:
-    """Store the result of each delivery's latest attempt."""
+    """Store the result of each delivery's latest attempt, unless it has one."""
     await session.execute(_COMPLETE, [_result_values(delivery, result) for delivery, result in results])
 
 
@@ -89,4 +90,5 @@ def _result_values(delivery: Delivery, result: AttemptResult) -> dict[str, objec
         "error_code": result.error_code,
         "error_message": result.error_message,
         "excerpt": result.excerpt,
+        "is_delivered": result.is_delivered,
     }

@@ -220,6 +220,24 @@ async def test_after_the_time_out_only_a_success_counts(
     assert attempt["status"] == status
 
 
+@pytest.mark.parametrize(
+    ("result", "state"), [(DELIVERED, "delivered"), (REFUSED, "pending")], ids=["success", "failure"]
+)
+async def test_an_outcome_that_comes_before_the_time_out_is_stored_stays_in_the_log(
+    impatient: WebhookHarness, result: AttemptResult, state: str
+) -> None:
+    harness, listener = impatient, await create_listener(impatient)
+    await harness.complete_export()
+    with harness.sender.listeners.connect(listener.endpoint_id) as connection:
+        handed = await take(harness, connection)
+        await harness.worker.wait_idle()
+    await record(harness, handed, result)
+    await harness.worker.run_round()
+    (attempt,) = await harness.load_attempts()
+    assert (attempt["status"], attempt["excerpt"]) == (result.status, result.excerpt)
+    assert (await load_delivery(harness))["state"] == state
+
+
 async def test_an_outcome_that_is_posted_twice_counts_once(
     harness: WebhookHarness, listener: Endpoint
 ) -> None:
