@@ -47,14 +47,18 @@ class Plan:
     seed: int
     replicas: int = 1
     timeout_seconds: float = 2.0  # after four times as long another replica takes over
+    endpoints: int = ENDPOINTS
 
     @property
     def jobs(self) -> int:
-        return math.ceil(self.deliveries / (ENDPOINTS * KEPT_EVENTS))
+        return math.ceil(self.deliveries / (self.endpoints * KEPT_EVENTS))
 
 
 class CrashLoop:
     """One service that is killed repeatedly."""
+
+    may_succeed_late = False
+    """Whether a consumer may report a success after the time-out of its attempt."""
 
     def __init__(self, folder: Path, plan: Plan, postgres: Postgres | None, log: Log) -> None:
         self.plan = plan
@@ -83,8 +87,9 @@ class CrashLoop:
         self._replicas = [
             Replica(folder, f"replica-{number}", settings, program=program) for number in range(plan.replicas)
         ]
-        bearer = jwt.encode({"sub": USER, "exp": int(time.time()) + 3_600}, SECRET, "HS256")
-        self._client = CallbackClient([replica.port for replica in self._replicas], bearer, self._chance)
+        self._bearer = jwt.encode({"sub": USER, "exp": int(time.time()) + 3_600}, SECRET, "HS256")
+        ports = [replica.port for replica in self._replicas]
+        self._client = CallbackClient(ports, self._bearer, self._chance)
         self._inboxes: dict[str, Inbox] = {}  # by endpoint
         self._since = datetime.now(UTC).isoformat()
         self._starts = [asyncio.Event() for _ in range(plan.jobs)]
@@ -98,7 +103,7 @@ class CrashLoop:
         for replica in self._replicas:
             replica.start()
         await asyncio.gather(*(replica.wait_ready(self._client.http) for replica in self._replicas))
-        for number in range(ENDPOINTS):
+        for number in range(self.plan.endpoints):
             await self._create_endpoint(f"endpoint-{number}")
         async with asyncio.TaskGroup() as group:
             group.create_task(self._kill_repeatedly())
@@ -151,20 +156,24 @@ class CrashLoop:
     async def _kill_repeatedly(self) -> None:
         self._start_due_exports()
         for number in range(1, self.plan.kills + 1):
-            replica = self._chance.choice(self._replicas)
-            if is_ready := self._chance.random() < 0.9:  # the others hit the start
-                await replica.wait_ready(self._client.http)
-            await asyncio.sleep(min(self._chance.expovariate(1 / MEAN_LIFE_SECONDS), 1.0))
-            if is_ready:
-                await self._wait_for_request()
-            interrupted = self.receiver.open_requests
-            await asyncio.to_thread(replica.kill)
-            await asyncio.to_thread(replica.start)
+            await self._strike()
             self.counts["kills"] += 1
             self._start_due_exports()
-            self.counts["kills with requests under way"] += bool(interrupted)
             if number % 25 == 0:
                 self._log(f"  {number} kills, {len(self.history.accepted)} exports")
+
+    async def _strike(self) -> None:
+        """Kill a replica and start it again."""
+        replica = self._chance.choice(self._replicas)
+        if is_ready := self._chance.random() < 0.9:  # the others hit the start
+            await replica.wait_ready(self._client.http)
+        await asyncio.sleep(min(self._chance.expovariate(1 / MEAN_LIFE_SECONDS), 1.0))
+        if is_ready:
+            await self._wait_for_request()
+        interrupted = self.receiver.open_requests
+        await asyncio.to_thread(replica.kill)
+        await asyncio.to_thread(replica.start)
+        self.counts["kills with requests under way"] += bool(interrupted)
 
     async def _wait_for_request(self) -> None:
         with suppress(TimeoutError):
@@ -197,7 +206,8 @@ class CrashLoop:
         arrivals = {
             key: received for inbox in self._inboxes.values() for key, received in inbox.arrivals.items()
         }
-        for sentence in check_delivery_log(outbox, attempts, arrivals):
+        mistakes = check_delivery_log(outbox, attempts, arrivals, may_succeed_late=self.may_succeed_late)
+        for sentence in mistakes:
             self.history.add_violation(sentence)
         kept = [row for row in outbox if row.type != PROGRESS]
         for row in kept:
@@ -218,11 +228,13 @@ class CrashLoop:
 
 
 @asynccontextmanager
-async def open_crash_loop(plan: Plan, *, postgresql: bool, log: Log) -> AsyncIterator[CrashLoop]:
+async def open_crash_loop(
+    plan: Plan, *, postgresql: bool, log: Log, loop_type: type[CrashLoop] = CrashLoop
+) -> AsyncIterator[CrashLoop]:
     """Create a service in a temporary folder, ready to be run."""
     folder = Path(tempfile.mkdtemp(prefix="framehook-kills-"))
     postgres = await asyncio.to_thread(Postgres) if postgresql else None
-    crash_loop = CrashLoop(folder, plan, postgres, log)
+    crash_loop = loop_type(folder, plan, postgres, log)
     try:
         yield crash_loop
     finally:

@@ -6,9 +6,11 @@ import os
 import random
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 
-from tests.faults.crash_loop import Plan, open_crash_loop
+from tests.faults.crash_loop import CrashLoop, Plan, open_crash_loop
+from tests.faults.listener_loop import LISTENER_ENDPOINTS, ListenerLoop
 
 log = partial(print, flush=True)
 DATABASES = {"sqlite": 1, "postgresql": 2}  # and the replicas on each
@@ -22,19 +24,25 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200, help="per database")
     parser.add_argument("--deliveries", type=int, default=2_000, help="per database, progress not counted")
     parser.add_argument("--database", choices=(*DATABASES, "both"), default="both")
+    parser.add_argument(
+        "--listeners", action="store_true", help="forward by `framehook webhooks listen`, and break that, too"
+    )
     arguments = parser.parse_args()
     failed = False
     for database, replicas in DATABASES.items():
         if arguments.database in (database, "both"):
             plan = Plan(arguments.kills, arguments.deliveries, arguments.seed, replicas)
+            if arguments.listeners:
+                plan = replace(plan, endpoints=LISTENER_ENDPOINTS)
             log(f"{database}: seed {plan.seed} (--seed {plan.seed} --database {database})")
-            failed |= asyncio.run(_run(plan, database))
+            failed |= asyncio.run(_run(plan, database, ListenerLoop if arguments.listeners else CrashLoop))
     return int(failed)
 
 
-async def _run(plan: Plan, database: str) -> bool:
+async def _run(plan: Plan, database: str, loop_type: type[CrashLoop]) -> bool:
     begun = time.monotonic()
-    async with open_crash_loop(plan, postgresql=database == "postgresql", log=log) as crash_loop:
+    is_postgresql = database == "postgresql"
+    async with open_crash_loop(plan, postgresql=is_postgresql, log=log, loop_type=loop_type) as crash_loop:
         violations = await crash_loop.run()
         if violations:
             log("\n".join([*violations, crash_loop.logs()]))

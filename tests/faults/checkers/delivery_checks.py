@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from service.webhooks.retry_policy import JITTER, SCHEDULE_SECONDS
 from tests.faults.checkers.inbox_checker import BATCH_COMPLETED, ERASED, ReceivedWebhook
@@ -64,6 +65,7 @@ class LoggedAttempt:
     seconds: float | None
     status: int | None
     error_code: str | None
+    at: float = 0.0  # when it began, in seconds since the epoch
 
     @property
     def accepted(self) -> bool:
@@ -84,10 +86,13 @@ def check_delivery_log(
     attempts: Mapping[str, Sequence[LoggedAttempt]],
     arrivals: Mapping[str, Sequence[ReceivedWebhook]],
     erased: Collection[str] = (),
+    *,
+    may_succeed_late: bool = False,
 ) -> Iterator[str]:
     """Yield a sentence for each entry of the log that is wrong or missing.
 
     `erased` are the ids of erased exports and batches: nothing of theirs has a body any more but `export.erased`.
+    With `may_succeed_late`, a success may have replaced a time-out, which is what listeners may report.
     """
     known = {row.delivery_id for row in outbox}
     for delivery_id, received in arrivals.items():
@@ -102,7 +107,7 @@ def check_delivery_log(
         is_blank = row.job_id in erased and row.type != ERASED
         wrong = [*_check_attempts(row, logged, received), *_check_body(row, received, is_blank=is_blank)]
         if not is_blank:
-            wrong += _check_state(row, logged, received)
+            wrong += _check_state(row, logged, received, may_succeed_late=may_succeed_late)
             if row.state == "superseded" and newest[row.endpoint_id, row.job_id] <= row.sequence:
                 wrong.append("it was dropped, and there is nothing newer")
         yield from (f"{row}: {sentence}" for sentence in wrong)
@@ -132,7 +137,11 @@ def _check_attempts(
 
 
 def _check_state(
-    row: OutboxRow, logged: Sequence[LoggedAttempt], received: Sequence[ReceivedWebhook]
+    row: OutboxRow,
+    logged: Sequence[LoggedAttempt],
+    received: Sequence[ReceivedWebhook],
+    *,
+    may_succeed_late: bool,
 ) -> Iterator[str]:
     accepted = any(attempt.accepted for attempt in logged)
     if (row.state == "delivered") != accepted:
@@ -140,10 +149,37 @@ def _check_state(
     if row.state == "delivered" and not any(attempt.accepted for attempt in received):
         yield "it was delivered, and no receiver accepted it"
     failures = [
-        attempt for attempt in logged if not (attempt.accepted or attempt.interrupted or attempt.is_open)
+        attempt
+        for attempt in logged
+        if not (attempt.interrupted or attempt.is_open or (attempt.accepted and not may_succeed_late))
     ]
     if row.tries > len(failures):
         yield f"{row.tries} failures are counted along the schedule, and {len(failures)} are logged"
+
+
+def find_lost_successes(
+    attempts: Mapping[str, Sequence[LoggedAttempt]], confirmed: Mapping[tuple[str, int], float]
+) -> Iterator[str]:
+    """Yield the successes that the service confirmed to a listener, and that its log doesn't have."""
+    for delivery_id, number in confirmed:
+        logged = [attempt for attempt in attempts.get(delivery_id, ()) if attempt.attempt == number]
+        if not any(attempt.accepted for attempt in logged):
+            yield f"delivery {delivery_id[-6:]}: success {number} was confirmed, and the log shows {logged}"
+
+
+def find_needless_attempts(
+    attempts: Mapping[str, Sequence[LoggedAttempt]], confirmed: Mapping[tuple[str, int], float]
+) -> Iterator[str]:
+    """Yield attempts that began after the service had confirmed a success.
+
+    `confirmed` is when it had at the latest. A success may be reported late: the next attempt begins when no answer
+    came in time.
+    """
+    for delivery_id, logged in attempts.items():
+        for earlier, later in pairwise(logged):
+            known_at = confirmed.get((delivery_id, earlier.attempt))
+            if known_at is not None and later.at > known_at:
+                yield f"delivery {delivery_id[-6:]}: attempt {later} followed the success {earlier}"
 
 
 def find_late_retries(outbox: Sequence[OutboxRow], now: float) -> Iterator[str]:

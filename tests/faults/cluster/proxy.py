@@ -64,6 +64,7 @@ class Proxy:
         self._ports = list(ports)
         self._handle_callback = handle_callback
         self._next_port = 0
+        self._tunnels: set[asyncio.StreamWriter] = set()
         self._late: set[asyncio.Task[bytes | None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -75,6 +76,12 @@ class Proxy:
         await self.wait_delivered()
         assert self._server is not None
         self._server.close()
+
+    def cut(self) -> int:
+        """Abort all connections but those of callbacks; return how many there were."""
+        for writer in self._tunnels:
+            writer.transport.abort()
+        return len(self._tunnels)
 
     async def wait_delivered(self) -> None:
         """Wait until every delayed callback has been forwarded."""
@@ -162,6 +169,7 @@ class Proxy:
             return
         replica_reader, replica_writer = connection
         replica_writer.write(head)
+        self._tunnels.add(writer)
         try:
             async with asyncio.TaskGroup() as directions:
                 upstream = directions.create_task(_pump(reader, replica_writer))
@@ -170,6 +178,7 @@ class Proxy:
                 upstream.cancel()
                 downstream.cancel()
         finally:
+            self._tunnels.discard(writer)
             replica_writer.close()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:

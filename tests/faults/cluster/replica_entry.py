@@ -17,14 +17,15 @@ import uvicorn.protocols.websockets.websockets_sansio_impl
 from service.app import create_app
 from service.cli import main
 from service.cli.server import serve as serve_command
+from service.cli.webhooks import listen as listen_command
 from service.dispatch.runners import LocalRunner
 from service.http_server.server import create_server
 from service.settings import load_settings
 from service.startup.logging_setup import configure_logging
 from tests.support.fakes import FakeRunner, ThreadProber
 
-IMPORTED_LATE = (aiosqlite, asyncpg, serve_command, uvicorn)
-"""What the service imports when it starts: here it is imported before the fork."""
+IMPORTED_LATE = (aiosqlite, asyncpg, listen_command, serve_command, uvicorn)
+"""What the commands import when they start: here it is imported before the fork."""
 
 PLACES = 100
 REPLICA_CLOCK = "tests.faults.cluster.replica_clock"
@@ -64,6 +65,11 @@ def _set_clock() -> None:
 def serve(words: list[str]) -> None:
     """Run `framehook serve`; its runs cost what those with a GPU do."""
     LocalRunner.gpu = "L4"
+    run_command(words)
+
+
+def run_command(words: list[str]) -> None:
+    """Run the command line `framehook …`."""
     sys.argv = ["framehook", *words]
     main.app(words)
 

@@ -53,11 +53,8 @@ class Replica:
 
     def start(self) -> None:
         name, *words = self._program
-        environment = {"PYTHONPATH": str(HERE), **_environment(), **self._settings}
         words += ["serve", "--host", "127.0.0.1", "--port", str(self.port)]
-        start = Start(self._folder, self.log, environment, tuple(words), name)
-        self._process = _forking.Process(target=replica_entry.run, args=(start,), daemon=True)
-        self._process.start()
+        self._process = fork(self._folder, self.log, self._settings, words, name)
         self.started_at = time.monotonic()
 
     async def wait_ready(self, http: httpx.AsyncClient) -> None:
@@ -106,6 +103,17 @@ class Replica:
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         lines = [line for line in lines if _ACCESS_LINE not in line]
         return "\n".join(lines)[-size:]
+
+
+def fork(
+    folder: Path, log: Path, settings: Mapping[str, str], words: Sequence[str], program: str
+) -> ForkServerProcess:
+    """Start a process that runs the function `program` with these words, and ends with this one."""
+    environment = {"PYTHONPATH": str(HERE), **_environment(), **settings}
+    start = Start(folder, log, environment, tuple(words), program)
+    process = _forking.Process(target=replica_entry.run, args=(start,), daemon=True)
+    process.start()
+    return process
 
 
 def list_runs(scratch: Path) -> list[int]:
