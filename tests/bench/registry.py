@@ -15,6 +15,7 @@ MODULES = {
     "webhooks": "tests.bench.webhooks.latency",
     "outbox": "tests.bench.webhooks.outbox",
     "connections": "tests.bench.webhooks.connections",
+    "first-webhook": "tests.bench.webhooks.first_webhook",
     "exports": "tests.bench.exports.latency",
     "acceptance": "tests.bench.exports.acceptance",
     "modal": "tests.bench.modal.in_flight",
