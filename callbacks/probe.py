@@ -55,7 +55,9 @@ def post_probe(target: ProbeTarget) -> ProbeAnswer:
     headers = signature_headers(key, f"probe-{target.job_id}", int(time.time()), body)
     started = time.perf_counter()
     try:
-        with httpx.Client(timeout=PROBE_SECONDS, trust_env=False, follow_redirects=False) as client:
+        with httpx.Client(
+            timeout=PROBE_SECONDS, trust_env=False, follow_redirects=False, verify=httpx.create_ssl_context()
+        ) as client:
             response = client.post(
                 target.url, content=body, headers={**headers, "content-type": "application/json"}
             )

@@ -46,7 +46,9 @@ def create_http_client() -> "httpx.Client":
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
     timeout = httpx.Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS)
-    return httpx.Client(timeout=timeout, trust_env=False, follow_redirects=False)
+    return httpx.Client(
+        timeout=timeout, trust_env=False, follow_redirects=False, verify=httpx.create_ssl_context()
+    )
 
 
 def raise_for_retryable(response: "httpx.Response") -> None:

@@ -7,6 +7,7 @@ this is the only module of the storage that calls it.
 import asyncio
 import base64
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -90,6 +91,7 @@ class Bucket:
             aws_access_key_id=config.access_key_id,
             aws_secret_access_key=config.secret_access_key,
             region_name=_region_of(config.endpoint_url),
+            verify=os.environ.get("SSL_CERT_FILE"),  # as httpx does; None trusts the public authorities
             config=Config(
                 signature_version="s3v4",
                 connect_timeout=CONNECT_TIMEOUT_SECONDS,

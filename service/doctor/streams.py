@@ -19,7 +19,7 @@ async def check_streams(
     started = time.perf_counter()
     try:
         async with (
-            httpx.AsyncClient(timeout=seconds, trust_env=False) as http,
+            httpx.AsyncClient(timeout=seconds, trust_env=False, verify=httpx.create_ssl_context()) as http,
             asyncio.timeout(seconds),
             http.stream("GET", f"{settings.origin}/api/exports/events", headers=headers) as response,
         ):
@@ -37,7 +37,9 @@ async def check_streams(
             "for text/event-stream",
         )
     except (httpx.HTTPError, OSError) as error:
-        place = f"PUBLIC_URL: {settings.origin} can't be reached from here ({type(error).__name__})"
+        place = (
+            f"PUBLIC_URL: {settings.origin} can't be reached from here ({str(error) or type(error).__name__})"
+        )
         return fail("streams", f"{place}; start the service, check the address")
 
 

@@ -55,5 +55,7 @@ def worker_environment() -> dict[str, str]:
         "PYTHONPATH",
         "LD_LIBRARY_PATH",
         "CUDA_VISIBLE_DEVICES",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
     )
     return {name: os.environ[name] for name in names if name in os.environ} | {"LOG_FORMAT": "json"}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from ssl import SSLContext
 
 import httpx
 import msgspec
@@ -130,8 +131,8 @@ class Script:
 
 
 @contextmanager
-def serve_script(*answers: ScriptedResponse) -> Iterator[Script]:
-    """Run a server on loopback that sends these responses."""
+def serve_script(*answers: ScriptedResponse, tls: SSLContext | None = None) -> Iterator[Script]:
+    """Run a server on loopback that sends these responses, with `tls` over https."""
 
     class Route(BaseHTTPRequestHandler):
         def answer(self) -> None:
@@ -155,7 +156,9 @@ def serve_script(*answers: ScriptedResponse) -> Iterator[Script]:
         daemon_threads = True
 
     listening = Quiet(("127.0.0.1", 0), Route)
-    script = Script(f"http://127.0.0.1:{listening.server_port}", list(answers))
+    if tls is not None:
+        listening.socket = tls.wrap_socket(listening.socket, server_side=True)
+    script = Script(f"{'https' if tls else 'http'}://127.0.0.1:{listening.server_port}", list(answers))
     thread = threading.Thread(target=listening.serve_forever, args=(0.005,), daemon=True)
     thread.start()
     try:

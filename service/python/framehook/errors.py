@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from framehook.models import Export
 
 _STORAGE_ERROR_CODE = re.compile(rb"<Error>.{0,200}?<Code>(\w{1,64})</Code>", re.DOTALL)
+_UNTRUSTED = re.compile(r"certificate verify failed: (.+?) \(_ssl")
 _TYPE_PREFIX = "urn:framehook:problem:"
 
 
@@ -205,10 +206,20 @@ def token_expiry_error() -> Unauthenticated:
     )
 
 
+def is_untrusted(error: httpx.RequestError) -> bool:
+    """Tell whether a server responds, but its certificate was refused."""
+    return _UNTRUSTED.search(str(error)) is not None
+
+
 def describe_error(error: httpx.RequestError) -> str:
     """Describe a failed request without its errno."""
     if isinstance(error, httpx.TimeoutException):
         return "the request timed out"
     if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError):
         return "the connection broke"
+    if untrusted := _UNTRUSTED.search(str(error)):
+        return (
+            f"its certificate is not trusted ({untrusted[1]}); if an authority of your own signs it, "
+            "set SSL_CERT_FILE to the authority's certificate"
+        )
     return str(error).rpartition("] ")[2].strip().lower() or "the connection broke"

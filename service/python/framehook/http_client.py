@@ -16,6 +16,7 @@ from framehook.errors import (
     UnexpectedResponse,
     Unreachable,
     describe_error,
+    is_untrusted,
     problem_from,
 )
 from framehook.legacy_shapes import restore_errors
@@ -183,7 +184,7 @@ class HttpClient:
         is_service = httpx.URL(self.url).netloc == url.netloc
         return Unreachable(
             f"{url.scheme}://{url.netloc.decode()} can't be reached: {describe_error(error)}",
-            is_refused=is_service and isinstance(error, httpx.ConnectError),
+            is_refused=is_service and isinstance(error, httpx.ConnectError) and not is_untrusted(error),
         )
 
 

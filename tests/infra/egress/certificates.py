@@ -29,6 +29,12 @@ class Authority:
         """Build a client context that trusts only this authority."""
         return ssl.create_default_context(cadata=self._certificate.public_bytes(Encoding.PEM).decode())
 
+    def write_certificate(self) -> Path:
+        """Write the certificate of the authority to a file, as SSL_CERT_FILE names it."""
+        file = self._folder / "authority.pem"
+        file.write_bytes(self._certificate.public_bytes(Encoding.PEM))
+        return file
+
     def server_context(self, host: str, *, days: int = 1) -> ssl.SSLContext:
         """Build a server context for `host`; its certificate is valid for `days` from now."""
         key = ec.generate_private_key(ec.SECP256R1())

@@ -26,7 +26,9 @@ class BlockingTransport:
         sleep: Callable[[float], object] = time.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._http = httpx.Client(timeout=timeout_of(timeout_seconds), trust_env=trust_env)
+        self._http = httpx.Client(
+            timeout=timeout_of(timeout_seconds), trust_env=trust_env, verify=httpx.create_ssl_context()
+        )
         self._sleep = sleep
         self.jitter = jitter
 

@@ -22,7 +22,9 @@ class AsyncTransport:
         sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._http = httpx.AsyncClient(timeout=timeout_of(timeout_seconds), trust_env=trust_env)
+        self._http = httpx.AsyncClient(
+            timeout=timeout_of(timeout_seconds), trust_env=trust_env, verify=httpx.create_ssl_context()
+        )
         self._sleep = sleep
         self.jitter = jitter
 
