@@ -92,9 +92,9 @@ async def read_readiness(state: State, exclude: Container[Part] = ()) -> Readine
     """Check every part that is not excluded."""
     readiness = Readiness(status="ok", runs_on=state["runner_name"])
     if "database" not in exclude:
-        readiness["database"] = await _run_check(state["database"].check)
+        readiness["database"] = await _run_check("database", state["database"].check)
     if "storage" not in exclude:
-        readiness["storage"] = await _run_check(state["storage"].check)
+        readiness["storage"] = await _run_check("storage", state["storage"].check)
     problem = None if "runner" in exclude else await state["runner_readiness"].problem()
     if "runner" not in exclude:
         readiness["runner"] = "ok" if problem is None else "failing"
@@ -109,11 +109,11 @@ async def read_readiness(state: State, exclude: Container[Part] = ()) -> Readine
     return readiness
 
 
-async def _run_check(check: Callable[[], Awaitable[None]]) -> Result:
+async def _run_check(part: str, check: Callable[[], Awaitable[None]]) -> Result:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             await check()
     except Exception:
-        logger.exception("a readiness check failed")
+        logger.exception("the check of the %s for /readyz failed", part)
         return "failing"
     return "ok"

@@ -66,7 +66,9 @@ class Forecaster:
                 await self.reload()
                 await self.learn()
             except DATABASE_ERRORS as error:
-                logger.warning("rates of runs can't be learned now: %s", type(error).__name__)
+                logger.warning(
+                    "rates of runs can't be learned now: %s", type(error).__name__, extra={"cause": error}
+                )
             with suppress(TimeoutError):
                 async with asyncio.timeout(RELOAD_SECONDS):
                     await self._wake.wait()

@@ -22,6 +22,7 @@ from service.webhooks.outbox import Outbox
 from service.webhooks.retry_policy import AttemptResult
 from service.webhooks.scheduling.claims import WorkerConfig, claim_due
 from service.webhooks.scheduling.endpoint_health import EndpointHealth
+from service.webhooks.scheduling.failure_log import log_turn
 from service.webhooks.scheduling.fairness import InFlight, count_by_endpoint
 from service.webhooks.send import Sender, count_results
 
@@ -170,6 +171,7 @@ class DeliveryWorker:
             return  # another replica may have sent a newer event by now; the lease ends by itself
         result = await self._sender.send(claimed, now=self._clock())
         endpoint_id = claimed.endpoint.endpoint_id
+        failures = self._health.failures(endpoint_id)
         self._health.record_result(
             endpoint_id,
             delivered=result.is_delivered,
@@ -178,6 +180,7 @@ class DeliveryWorker:
             in_flight=max(concurrent, count_by_endpoint(self._in_flight.values())[endpoint_id]),
             maximum=self._config.per_endpoint,
         )
+        log_turn(claimed.endpoint, result, failures, self._health.failures(endpoint_id))
         attempt = FinishedAttempt(claimed.delivery, result)
         if result.is_recorded:
             count_results(self.metrics, [attempt], 0, now=self._clock())

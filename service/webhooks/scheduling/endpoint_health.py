@@ -81,6 +81,11 @@ class EndpointHealth:
         record = self._records.get(endpoint_id)
         return record is not None and record.healthy
 
+    def failures(self, endpoint_id: str) -> int:
+        """Return how many attempts have failed in a row."""
+        record = self._records.get(endpoint_id)
+        return record.failures if record else 0
+
     def concurrency(self, endpoint_id: str) -> int:
         """Return how many deliveries at a time its responses allow; one without a history."""
         record = self._records.get(endpoint_id)
