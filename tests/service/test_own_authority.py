@@ -1,4 +1,4 @@
-"""Whoever calls over TLS trusts the authority in SSL_CERT_FILE, and without it refuses its certificates."""
+"""All that calls over TLS trusts the authority in SSL_CERT_FILE, and without it refuses its certificates."""
 
 import time
 from collections.abc import Awaitable, Callable
