@@ -68,6 +68,7 @@ def _run_process(spec: EstimateSpec, max_seconds: float) -> tuple[bytes, int]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        bufsize=0,  # what the process has not read is not written again at the end
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -75,7 +76,6 @@ def _run_process(spec: EstimateSpec, max_seconds: float) -> tuple[bytes, int]:
         timer.start()
         try:
             process.stdin.write(spec.model_dump_json(by_alias=True).encode() + b"\n")
-            process.stdin.flush()
             line = process.stdout.readline()
             if line:
                 process.kill()

@@ -2,7 +2,11 @@
 
 import asyncio
 import json
+import subprocess
 from pathlib import Path
+from typing import Self
+
+import pytest
 
 from framehook import Client
 from service.cli.exports.local_plan import plan_local_export
@@ -71,6 +75,19 @@ async def test_an_estimate_of_a_key_is_that_of_the_service(
 
 def test_a_check_that_takes_too_long_is_left_to_the_service(source: Path) -> None:
     assert plan_local_export(source, "framing", OUTSIDE, max_seconds=0.0) is None
+
+
+def test_a_check_whose_process_ends_before_it_reads_is_left_to_the_service(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class EndedProcess(subprocess.Popen[bytes]):
+        def __enter__(self) -> Self:
+            self.kill()
+            self.wait()
+            return super().__enter__()
+
+    monkeypatch.setattr(subprocess, "Popen", EndedProcess)
+    assert plan_local_export(source, "framing", OUTSIDE) is None
 
 
 def test_clips_of_stored_sources_are_left_to_the_service(source: Path) -> None:
