@@ -21,23 +21,22 @@ from service.clock import Clock
 from service.costs import usage
 from service.dispatch.runners import Runner, RunnerRefused
 from service.exports import delivery_erasure
+from service.exports.erasure_times import LAST_SWEEP_SECONDS, LEASE_SECONDS, correct_times
 from service.ingest.finalizer import attempt_folder
 from service.jobs import erasures, queries, transitions
 from service.jobs.erasures import Erasure
 from service.jobs.models import Job
 from service.problems import NotFound
+from service.webhooks.clock_steps import ClockCheck
 
 logger = logging.getLogger("framehook.erasures")
 
 INTERVAL_SECONDS = 5.0
-LEASE_SECONDS = 60.0
 RETRY_SECONDS = 5.0
 DUE_AT_ONCE = 200
 SWEEPS_AT_ONCE = 16
 SETTLED_SECONDS = 30.0
 """How long a process can still move an output, or receive a response of a consumer, at most."""
-LAST_SWEEP_SECONDS = 4_500.0
-"""The URLs of parts are valid for an hour."""
 TABLES = (
     "export_jobs",
     "export_events",
@@ -82,6 +81,7 @@ class Eraser:
         self._listeners = listeners
         self._clock = clock
         self._settled_seconds = settled_seconds
+        self._clock_check = ClockCheck()
 
     async def purge(self, user_id: str, job_id: str) -> None:
         """Erase an export in any state; an erased one stays erased. Raises NotFound.
@@ -116,10 +116,13 @@ class Eraser:
 
     async def sweep_due(self) -> int:
         """Do one round; return how many erasures were due."""
+        now = self._clock.wall()
+        is_check_due = self._clock_check.is_due(now)
         async with self._database.transaction() as session:
-            due = await erasures.lease_due(
-                session, limit=DUE_AT_ONCE, lease_seconds=LEASE_SECONDS, now=self._clock.wall()
-            )
+            if is_check_due:
+                await correct_times(session, now=now)
+            due = await erasures.lease_due(session, limit=DUE_AT_ONCE, lease_seconds=LEASE_SECONDS, now=now)
+        self._clock_check.record(now, checked=is_check_due)
         swept = await self._delete_all_files(due)
         settled = [erasure for erasure in due if erasure.sweeps == 1]
         is_reclaimed = not settled or await self._reclaim(settled)

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from infra.storage import FolderStorage
 from infra.storage.errors import StorageUnavailable
@@ -114,6 +114,27 @@ async def test_a_purge_succeeds_while_the_storage_is_dead_and_the_file_goes_late
     assert len(receiver.requests) == 1
     assert published == [job["job_id"]]
     assert await count_sweeps(app, job) == 1
+
+
+async def test_sweeps_do_not_wait_for_the_time_that_the_clock_has_shown_while_it_was_ahead(
+    app: AppHarness, clock: MovableClock
+) -> None:
+    early, late = await complete(app), await complete(app)
+    eraser, _ = create_replica(app, BrokenStorage(app, StorageUnavailable("It is down.")), clock)
+    await eraser.purge("ada", early["job_id"])
+    clock.step_seconds = 10_000
+    assert await eraser.sweep_due() == 1  # fails, and is to be tried again
+    await eraser.purge("ada", late["job_id"])
+    await sweep(app)
+    assert is_stored(app, early)
+    assert is_stored(app, late)
+    clock.step_seconds = 0
+    await sweep(app)
+    assert not is_stored(app, early)
+    assert not is_stored(app, late)
+    async with app.database.reading() as session:
+        latest = await session.scalar(select(func.max(ERASURES.c.next_at)))
+    assert latest < clock.clock.wall() + 60, "the second sweep comes as soon as after any purge"
 
 
 async def test_an_attempt_that_a_death_has_cut_off_is_not_open_for_ever(app: AppHarness) -> None:
