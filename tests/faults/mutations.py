@@ -27,9 +27,10 @@ from service.jobs.ids import new_id
 from service.jobs.models import Job
 from service.jobs.serializers import JobSerializer
 from service.jobs.transitions import CHANGED_JOBS, to_job
-from service.webhooks import deliveries, ordering, send, signing
+from service.webhooks import deliveries, ordering, send
 from service.webhooks.models import Delivery, Endpoint
 from service.webhooks.outbox import Outbox, PendingEvents
+from service.webhooks.rehearsal.faults import build_test_message
 from service.webhooks.scheduling import due_query as due
 from service.webhooks.signing import Message
 from service.webhooks.worker import DeliveryWorker
@@ -165,7 +166,7 @@ def outbox_after_commit() -> None:
 
 def new_id_per_attempt() -> None:
     """Send each attempt of a delivery under a new id."""
-    build_original = signing.build_message
+    build_original = build_test_message
 
     def build_message(endpoint: Endpoint, delivery: Delivery, *, now: float) -> Message:
         again = delivery.attempts > 1
@@ -173,7 +174,7 @@ def new_id_per_attempt() -> None:
             endpoint, replace_struct(delivery, delivery_id=new_id(now)) if again else delivery, now=now
         )
 
-    _replace(send, "build_message", build_message)
+    _replace(send, "build_test_message", build_message)
 
 
 def send_older_after_newer() -> None:
