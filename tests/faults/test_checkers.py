@@ -1,15 +1,20 @@
 """What the checkers of batches, budgets, erasures and streams call a violation, without a cluster."""
 
+import base64
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+import standardwebhooks
 
 from tests.faults.checkers.batch_checks import find_open_batches, find_wrong_batch, find_wrong_totals
 from tests.faults.checkers.callback_checker import ReportedStep, StateBefore, find_wrong_acceptance
 from tests.faults.checkers.database_reader import BatchRow, DatabaseReader, Row
 from tests.faults.checkers.delivery_checks import check_delivery_log, find_wrong_erasures
 from tests.faults.checkers.erasure_checks import find_unexpired, find_wrong_expiries, list_files
+from tests.faults.checkers.inbox_checker import Inbox
 from tests.faults.checkers.stream_checker import StreamChecker
 from tests.faults.checkers.violations import AcceptedBatch, History, Removal
 from tests.faults.sample_rows import build_delivery, build_row
@@ -175,3 +180,19 @@ async def test_states_rise_once_a_connection_has_caught_up() -> None:
     await stream.check_frame(None, frame(6))
     await stream.check_frame("export.progress", frame(5))
     assert stream.history.violations
+
+
+@pytest.mark.parametrize(("is_recovering", "wrong"), [(False, True), (True, False)])
+def test_only_a_recovery_sends_the_end_of_an_export_after_its_expiry(
+    is_recovering: bool, wrong: bool
+) -> None:
+    secret = "whsec_" + base64.b64encode(bytes(32)).decode()
+    inbox = Inbox(History(), lambda _: True)
+    inbox.set_secret(secret)
+    inbox.is_recovering = is_recovering
+    for sequence, kind in ((9, "export.expired"), (8, "export.completed")):
+        body = msgspec.json.encode({"type": kind, "data": {"job_id": "job", "sequence": sequence}})
+        signature = standardwebhooks.Webhook(secret).sign(kind, datetime.fromtimestamp(0, UTC), body.decode())
+        headers = {"webhook-id": kind, "webhook-timestamp": "0", "webhook-signature": signature}
+        inbox.receive(headers, body)
+    assert bool(inbox.history.violations) == wrong

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from service.webhooks.retry_policy import JITTER, SCHEDULE_SECONDS
-from tests.faults.checkers.inbox_checker import BATCH_COMPLETED, ERASED, ReceivedWebhook
+from tests.faults.checkers.inbox_checker import BATCH_COMPLETED, ERASED, EXPIRED, ReceivedWebhook
 from tests.faults.checkers.violations import History
 
 SLACK_SECONDS = 60.0
 """Longer than a lease, and than a pause after a failure of this machine."""
 PROGRESS = "export.progress"
-EXPIRED = "export.expired"
 ENDS = {"complete": "export.completed", "error": "export.failed", "cancelled": "export.cancelled"}
 
 

@@ -10,7 +10,6 @@ from service.webhooks.models import WebhookEvent
 from tests.faults.checkers.batch_checks import find_wrong_totals
 from tests.faults.checkers.database_reader import Row
 from tests.faults.checkers.delivery_checks import (
-    EXPIRED,
     PROGRESS,
     LoggedAttempt,
     OutboxRow,
@@ -21,7 +20,7 @@ from tests.faults.checkers.delivery_checks import (
     find_wrong_batches,
     find_wrong_erasures,
 )
-from tests.faults.checkers.inbox_checker import BATCH_COMPLETED, ERASED, ReceivedWebhook
+from tests.faults.checkers.inbox_checker import BATCH_COMPLETED, ERASED, EXPIRED, ReceivedWebhook
 from tests.faults.checkers.stream_checker import StreamChecker
 from tests.faults.checkers.violations import History
 from tests.faults.cluster.cluster import Cluster
@@ -82,6 +81,7 @@ class Consumer:
         ):
             await self._check_outbox()
             self._recovered_at = time.monotonic()
+            self._inbox.is_recovering = True
             await recover(self._user, self._endpoint_id, self._since)
             await self._redeliver_notices({*unannounced, *(row.job_id for row in missing if row.edits)})
         return [
