@@ -83,8 +83,13 @@ async def test_a_process_has_its_streams_and_what_it_keeps_open_and_nothing_else
     with (tmp_path / "lock").open("w") as lock:
         first = await any_starter.start(DESCRIBE, has_output=True)
         process = await any_starter.start(DESCRIBE, has_output=True, kept_open=[lock.fileno()])
-        await wait_until(lambda: len(list_open_files(process.pid)) == 4)
-        files = [str(path) for path in list_open_files(process.pid)]
+        files: list[str] = []
+
+        def has_four_files() -> bool:  # an interpreter that starts opens its modules one after the other
+            files[:] = [str(path) for path in list_open_files(process.pid)]
+            return len(files) == 4
+
+        await wait_until(has_four_files)
     assert [file for file in files if not file.startswith(("pipe:", "socket:"))] == [str(tmp_path / "lock")]
     assert "source" in await describe(process, film)
     assert "source" in await describe(first, film)
