@@ -17,7 +17,7 @@ from infra.database.errors import DATABASE_ERRORS
 from infra.storage import InvalidKey, Storage, StorageError
 from service.audit.actions import Action
 from service.audit.log import record
-from service.clock import Clock
+from service.clock import Clock, ClockCheck
 from service.costs import usage
 from service.dispatch.runners import Runner, RunnerRefused
 from service.exports import delivery_erasure
@@ -27,7 +27,6 @@ from service.jobs import erasures, queries, transitions
 from service.jobs.erasures import Erasure
 from service.jobs.models import Job
 from service.problems import NotFound
-from service.webhooks.clock_steps import ClockCheck
 
 logger = logging.getLogger("framehook.erasures")
 

@@ -5,8 +5,8 @@ from typing import Final
 from sqlalchemy import and_, case, or_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.clock import SLACK_SECONDS
 from service.jobs.erasures import ERASURES
-from service.webhooks.clock_steps import SLACK_SECONDS
 
 LEASE_SECONDS: Final = 60.0
 LAST_SWEEP_SECONDS: Final = 4_500.0

@@ -4,8 +4,6 @@ Otherwise deliveries would wait until the wrong moment. Every delay keeps its le
 scheduled a day ahead comes five minutes from now.
 """
 
-import math
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -14,33 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database.base import Database
 from infra.database.batches import lock_batch
+from service.clock import SLACK_SECONDS
 from service.webhooks.endpoints import OVERLAP_SECONDS
 from service.webhooks.models import DELIVERIES, ENDPOINTS, DeliveryState
 
-SLACK_SECONDS: Final = 5.0
-"""The clocks of replicas differ by less than this."""
-CHECK_SECONDS: Final = 3_600.0
 BATCH_ROWS: Final = 500
-
-
-@dataclass
-class ClockCheck:
-    """Decide when to look for times in the future.
-
-    That is at the start, after the clock was set back, and hourly for what other replicas wrote.
-    """
-
-    latest: float = math.inf
-    checked_at: float = math.inf
-
-    def is_due(self, now: float) -> bool:
-        """Tell whether the clock was set back since `record`, or the last check is an hour ago."""
-        return now < self.latest or now - self.checked_at >= CHECK_SECONDS
-
-    def record(self, now: float, *, checked: bool) -> None:
-        """Note the time, and whether everything was checked."""
-        self.latest = now
-        self.checked_at = now if checked else self.checked_at
 
 
 async def correct_times(database: Database, *, lease_seconds: float, now: float) -> None:

@@ -13,9 +13,10 @@ from contextlib import suppress
 from typing import Final
 
 from infra.database.base import Database
+from service.clock import ClockCheck
 from service.metrics.traffic import WebhookMetrics
 from service.webhooks import deliveries
-from service.webhooks.clock_steps import ClockCheck, correct_times
+from service.webhooks.clock_steps import correct_times
 from service.webhooks.deliveries import ClaimedDelivery, FinishedAttempt
 from service.webhooks.models import Delivery, Endpoint
 from service.webhooks.outbox import Outbox

@@ -6,13 +6,13 @@ from typing import Any
 
 from sqlalchemy import text
 
+from service.clock import ClockCheck
 from service.dispatch import rescuer
 from service.dispatch.attempt_failures import AttemptFailure, interruption
 from service.dispatch.observation import JobObserver, Stopwatch
 from service.fanout.initial_states import InitialStates, InitialStatesReader
 from service.jobs.leases import WatchedJob
 from service.jobs.retry_rule import Charge
-from service.webhooks.clock_steps import ClockCheck
 from tests.faults.schedule import Action, Step
 
 _HOURS = 3_600.0
