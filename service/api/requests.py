@@ -24,6 +24,16 @@ class StrictModel(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid")
 
 
+def require_one_of(*names: str) -> pydantic.ConfigDict:
+    """Return the configuration of a model whose schema says that exactly one of these fields is given and not null."""
+
+    def add_rule(schema: dict[str, Any]) -> None:
+        not_null = {"not": {"type": "null"}}
+        schema["oneOf"] = [{"required": [name], "properties": {name: not_null}} for name in names]
+
+    return pydantic.ConfigDict(json_schema_extra=add_rule)
+
+
 async def read_body(request: Request[State], limit: int = MAX_BODY_BYTES) -> bytes:
     """Read the whole body, but no more than `limit` bytes; raises TooLarge."""
     chunks: list[bytes] = []

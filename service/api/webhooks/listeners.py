@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.api.openapi.operations import Answer, Body, Tag, declare_operation
-from service.api.requests import NO_NUL_PATTERN, StrictModel, json_response, read_json
+from service.api.requests import NO_NUL_PATTERN, StrictModel, json_response, read_json, require_one_of
 from service.api.state import State
 from service.api.streaming.direct import KEEP_ALIVE_SECONDS
 from service.api.streaming.event_stream import (
@@ -68,6 +68,8 @@ class OutcomeBody(StrictModel):
 
     `attempt` is that of the delivery event; without it, the latest one. `retry_after` is the header of a 429 or 503.
     """
+
+    model_config = require_one_of("status", "error")
 
     status: Annotated[int, pydantic.Field(ge=100, le=599)] | None = None
     seconds: Annotated[float, pydantic.Field(ge=0, le=MAX_OUTCOME_SECONDS)]

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from callbacks.signing import ID_HEADER, decode_secret
 from service.api.openapi.operations import Body, Tag, declare_operation
-from service.api.requests import StrictModel, json_response, read_json
+from service.api.requests import StrictModel, json_response, read_json, require_one_of
 from service.api.state import State
 from service.api.webhooks.bodies import Cursor
 from service.api.webhooks.endpoints import WebhookNotFound
@@ -40,6 +40,8 @@ class ReceivedMessage(StrictModel):
     `id` is the webhook that received it; without it, the webhook-id decides. `expected` is the signature that the
     receiver computed. `received_at` is the time on the receiver's clock; without it, now.
     """
+
+    model_config = require_one_of("body", "body_base64")
 
     id: Cursor | None = None
     headers: Headers

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pydantic
 import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
@@ -13,6 +14,7 @@ from gpu.export_types.base import ExportType, FileOutput
 from gpu.export_types.registry import get_export_types
 from service.api.openapi.document import Undeclared, encode_document
 from service.api.routes import ROUTES
+from service.api.webhooks.listeners import OutcomeBody
 from tests.support.app_harness import AppHarness
 
 
@@ -126,3 +128,27 @@ async def test_the_service_sends_the_document_and_only_once(app: AppHarness) -> 
 
 async def test_a_visitor_without_a_token_reads_the_document(multi_user_app: AppHarness) -> None:
     assert (await multi_user_app.client.get("/openapi.json")).status_code == 200
+
+
+RESULTS: dict[str, tuple[dict[str, Any], bool]] = {
+    "a status": ({"seconds": 0.1, "status": 200}, True),
+    "a status, and no error": ({"seconds": 0.1, "status": 200, "error": None}, True),
+    "an error": ({"seconds": 0.1, "error": {"code": "timeout", "message": "late"}}, True),
+    "neither": ({"seconds": 0.1}, False),
+    "null": ({"seconds": 0.1, "status": None}, False),
+    "both": ({"seconds": 0.1, "status": 200, "error": {"code": "timeout", "message": "late"}}, False),
+}
+
+
+@pytest.mark.parametrize(("body", "is_valid"), RESULTS.values(), ids=RESULTS.keys())
+def test_an_outcome_has_a_status_or_an_error(
+    document: dict[str, Any], body: dict[str, Any], is_valid: bool
+) -> None:
+    validator = OAS31Validator({"$ref": "#/components/schemas/OutcomeBody", **document})
+    assert validator.is_valid(body) == is_valid
+    try:
+        OutcomeBody.model_validate(body)
+    except pydantic.ValidationError:
+        assert not is_valid
+    else:
+        assert is_valid
