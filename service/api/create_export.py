@@ -14,7 +14,7 @@ from gpu.export_types.registry import ExportTypeName, parse_new_config
 from infra.telemetry import REQUEST_ID
 from service.api.openapi.operations import Answer, Body, Tag, declare_operation
 from service.api.openapi.parameters import IDEMPOTENCY_KEY, TRACEPARENT
-from service.api.request_ids import ExportId, Metadata, Name, ProjectId
+from service.api.request_ids import ExportId, Metadata, Moment, Name, ProjectId
 from service.api.requests import (
     NO_NUL_PATTERN,
     StrictModel,
@@ -66,7 +66,7 @@ class CreateExport(StrictModel):
     webhook_url: Url | None = None
     webhook_events: Events | None = None
     priority: Priority = Priority.NORMAL
-    not_before: pydantic.AwareDatetime | None = None
+    not_before: Moment | None = None
     start_within_seconds: TimeLimit | None = None
     deadline_seconds: TimeLimit | None = None
     max_cost_usd: MaxCost | None = None

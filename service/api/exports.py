@@ -19,7 +19,7 @@ from service.api.openapi.parameters import IF_MATCH, IF_NONE_MATCH, RANGE
 from service.api.request_ids import JobId
 from service.api.requests import StrictModel, json_response, parse_query, path_job_id
 from service.api.state import State
-from service.api.transfers.downloads import DOWNLOAD_ANSWERS, download_response
+from service.api.transfers.downloads import DOWNLOAD_ANSWERS, DOWNLOAD_PROBLEMS, download_response
 from service.costs.control import BudgetExceeded
 from service.exports.checks import FileExpired
 from service.ingest.output_format import output_format
@@ -180,7 +180,7 @@ async def retry(request: Request[State]) -> Response:
     Tag.EXPORTS,
     headers=(RANGE, IF_NONE_MATCH, IF_MATCH),
     answers=DOWNLOAD_ANSWERS,
-    problems=(NotComplete, FileExpired, OutputReplaced, Erased),
+    problems=(*DOWNLOAD_PROBLEMS, NotComplete, FileExpired, OutputReplaced, Erased),
 )
 async def download_output(request: Request[State]) -> Response:
     """Send the exported file, by range if the request has one."""

@@ -132,9 +132,12 @@ async def on_disconnect(_request: Request, _error: Exception) -> Response:
 async def on_unexpected_error(request: Request, _error: Exception) -> Response:
     """Respond 500 to an unexpected exception.
 
-    The traceback goes to the log, never to the client.
+    The traceback goes to the log, never to the client. Starlette raises the exception again, and the server then closes
+    the connection, so that a client must send nothing else over it.
     """
-    return problem_response(internal_error(), request.url.path)
+    response = problem_response(internal_error(), request.url.path)
+    response.headers["Connection"] = "close"
+    return response
 
 
 def internal_error() -> Problem:

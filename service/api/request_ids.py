@@ -2,7 +2,7 @@
 
 import re
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Final
 
 import pydantic
@@ -85,14 +85,22 @@ MetadataParameters = Annotated[
 
 
 _ANY_MOMENT = pydantic.TypeAdapter(pydantic.AwareDatetime)
+_FIRST_SECOND: Final = datetime(1, 1, 1, tzinfo=UTC).timestamp()
+_LAST_SECOND: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
 
 
 def _read_moment(value: object) -> datetime:
-    """Parse a time; refuse a number, also as text, which pydantic would take for seconds since the epoch."""
+    """Parse a time; refuse a number, also as text, which pydantic would take for seconds since the epoch.
+
+    A time zone may move a time out of the years that can be shown in UTC.
+    """
     if isinstance(value, str) and _DATE.match(value):
         with suppress(pydantic.ValidationError):
-            return _ANY_MOMENT.validate_python(value)
+            moment = _ANY_MOMENT.validate_python(value)
+            if _FIRST_SECOND <= moment.timestamp() <= _LAST_SECOND:
+                return moment
     raise ValueError("must be a time with its time zone, such as 2026-01-02T03:04:05Z")
 
 
 Moment = Annotated[pydantic.AwareDatetime, pydantic.BeforeValidator(_read_moment)]
+"""A time of the years 1 to 9999 in UTC. Every time that a client gives is one, so that it can be shown again."""

@@ -3,12 +3,13 @@
 from email.utils import parsedate_to_datetime
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, MalformedRangeHeader, RedirectResponse, Response
+from starlette.responses import RangeNotSatisfiable as EndsBeforeRange
 
 from infra.storage import Download, FileDownload, Presentation, RedirectDownload, StoredObject
 from service.api.openapi.operations import Answer
 from service.api.state import State
-from service.problems import NotFound
+from service.problems import NotFound, Problem
 
 _FILE_HEADERS = {
     "ETag": "Names the bytes.",
@@ -22,15 +23,41 @@ DOWNLOAD_ANSWERS = {
     ),
     304: Answer("The file is still the same."),
     307: Answer("The file is in a bucket.", headers={"Location": "A signed URL of the file."}),
-    412: Answer("The file is another one."),
-    416: Answer("The file ends before the range.", headers={"Content-Range": "The size of the file."}),
 }
+
+
+class FileChanged(Problem):
+    title = "The file is another one than that of the ETag in If-Match."
+    status = 412
+    code = "file_changed"
+
+
+class RangeNotSatisfiable(Problem):
+    title = "The file ends before the range; Content-Range has its size."
+    status = 416
+    code = "range_not_satisfiable"
+
+
+DOWNLOAD_PROBLEMS = (FileChanged, RangeNotSatisfiable)
+
+
+class RangedFile(FileResponse):
+    """A file that is read by ranges as RFC 9110 says: a range that is malformed or of another unit is ignored."""
+
+    @classmethod
+    def _parse_range_header(cls, http_range: str, file_size: int) -> list[tuple[int, int]]:
+        try:
+            return super()._parse_range_header(http_range, file_size)
+        except MalformedRangeHeader:
+            return []
+        except EndsBeforeRange:
+            raise RangeNotSatisfiable(headers={"Content-Range": f"bytes */{file_size}"}) from None
 
 
 def download_response(
     request: Request[State], download: Download | None, presentation: Presentation
 ) -> Response:
-    """Send the object; raises NotFound if there is none."""
+    """Send the object; raises NotFound if there is none, or one of DOWNLOAD_PROBLEMS."""
     if download is None:
         raise NotFound("The file was deleted.")
     if isinstance(download, FileDownload):
@@ -51,10 +78,10 @@ def _file_response(request: Request[State], download: FileDownload, presentation
     if not presentation.is_inline:
         headers["Content-Security-Policy"] = "sandbox"  # no script runs in it, however a browser opens it
     if _if_match_fails(request, download.stored):
-        return Response(status_code=412, headers=headers)
+        raise FileChanged(headers=headers)
     if _is_not_modified(request, download.stored):
         return Response(status_code=304, headers=headers)
-    return FileResponse(download.path, media_type=presentation.content_type, headers=headers)
+    return RangedFile(download.path, media_type=presentation.content_type, headers=headers)
 
 
 def _head_response(download: RedirectDownload, presentation: Presentation) -> Response:

@@ -17,7 +17,7 @@ from service.api.openapi.operations import Answer, Body, Credential, Tag, declar
 from service.api.openapi.parameters import IF_MATCH, IF_NONE_MATCH, RANGE
 from service.api.requests import json_response
 from service.api.state import State
-from service.api.transfers.downloads import DOWNLOAD_ANSWERS, download_response
+from service.api.transfers.downloads import DOWNLOAD_ANSWERS, DOWNLOAD_PROBLEMS, download_response
 from service.api.transfers.upload_parts import StoredFile
 from service.problems import (
     AlreadyUploaded,
@@ -37,7 +37,7 @@ from service.video_types import type_from_name
     credential=Credential.URL,
     headers=(RANGE, IF_NONE_MATCH, IF_MATCH),
     answers=DOWNLOAD_ANSWERS,
-    problems=(Forbidden, OutputReplaced),
+    problems=(*DOWNLOAD_PROBLEMS, Forbidden, OutputReplaced),
 )
 async def get(request: Request[State]) -> Response:
     """Send the object, by range if the request has one."""

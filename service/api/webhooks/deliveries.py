@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from gpu.export_types.registry import ExportTypeName
 from service.api.openapi.operations import Body, Tag, declare_operation
+from service.api.request_ids import Moment
 from service.api.requests import StrictModel, json_response, parse_query, read_json, read_optional_json
 from service.api.state import State
 from service.api.webhooks.bodies import Cursor
@@ -35,7 +36,7 @@ class SendTest(StrictModel):
 class RecoverBody(StrictModel):
     """The body of `POST /api/webhooks/{id}/recover`."""
 
-    since: pydantic.AwareDatetime
+    since: Moment
 
 
 class ListQuery(StrictModel):

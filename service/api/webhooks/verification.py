@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from callbacks.signing import ID_HEADER, decode_secret
 from service.api.openapi.operations import Body, Tag, declare_operation
+from service.api.request_ids import Moment
 from service.api.requests import StrictModel, json_response, read_json, require_one_of
 from service.api.state import State
 from service.api.webhooks.bodies import Cursor
@@ -48,7 +49,7 @@ class ReceivedMessage(StrictModel):
     body: Text | None = None
     body_base64: Text | None = None
     expected: Annotated[str, pydantic.Field(max_length=1_024)] | None = None
-    received_at: pydantic.AwareDatetime | None = None
+    received_at: Moment | None = None
 
     @pydantic.model_validator(mode="after")
     def _has_one_body(self) -> Self:

@@ -1,15 +1,23 @@
 """Every error has a title of its own, also where Python drops docstrings and asserts."""
 
+import asyncio
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.routing import Route
 
 import service.app  # noqa: F401 - defines them all
+from service.api.problem_handlers import EXCEPTION_HANDLERS
+from service.http_server.server import create_server
 from service.problems import Problem
+from tests.support.raw_http import open_connection, request_head
 
 REFUSED = """
 import asyncio, json, sys, httpx
@@ -53,3 +61,24 @@ def test_errors_are_rendered_without_docstrings(tmp_path: Path) -> None:
         "This path is that of a WebSocket; open it with one.",
         "This path does not support the method.",
     ]
+
+
+async def fail(request: Request) -> None:
+    """Fail as a mistake of ours would."""
+    raise RuntimeError(request.method)
+
+
+@pytest.mark.anyio
+async def test_the_answer_to_a_mistake_of_ours_says_that_its_connection_closes() -> None:
+    app = Starlette(routes=[Route("/", fail)], exception_handlers=EXCEPTION_HANDLERS)
+    app.state.close_streams = list
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = create_server(app, "127.0.0.1", listening.getsockname()[1])
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    async with open_connection(listening.getsockname()[1]) as connection:
+        await connection.send(request_head("GET /", close=False))
+        answer = await connection.read_all()
+    server.should_exit = True
+    await serving
+    assert answer.startswith(b"HTTP/1.1 500")
+    assert b"\r\nconnection: close\r\n" in answer.lower()

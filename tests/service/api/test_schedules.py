@@ -68,3 +68,24 @@ async def test_a_cancelled_schedule_starts_at_once_when_it_is_retried(app: AppHa
     retried = (await app.client.post(f"/api/exports/{job['job_id']}/retry")).json()
     assert retried["not_before"] is None
     assert (await app.next_run()).spec.job_id == job["job_id"]
+
+
+@pytest.mark.parametrize(
+    "moment", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "9999-12-31T23:59:59.9999999Z"]
+)
+async def test_a_time_that_could_not_be_shown_in_utc_is_refused(app: AppHarness, moment: str) -> None:
+    endpoint = await app.client.post("/api/webhooks", json={"kind": "listener"})
+    assert endpoint.status_code == 201
+    answers = [
+        await post(app, not_before=moment),
+        await app.client.post(
+            "/api/keys", json={"name": "a", "scopes": ["usage:read"], "expires_at": moment}
+        ),
+        await app.client.get("/api/exports", params={"created_before": moment}),
+        await app.client.post(f"/api/webhooks/{endpoint.json()['id']}/recover", json={"since": moment}),
+        await app.client.post(
+            "/api/webhooks/verify", json={"headers": {}, "body": "{}", "received_at": moment}
+        ),
+    ]
+    assert [answer.status_code for answer in answers] == [422] * 5
+    assert all("must be a time with its time zone" in answer.json()["detail"] for answer in answers)
