@@ -47,10 +47,11 @@ async def acknowledge(request: Request[State]) -> Response:
 
 async def _read_ids(request: Request[State]) -> list[str] | None:
     """Return the ids in the body, an object or a bare list; None if it names none."""
-    raw = (await read_body(request)).strip()
-    if raw in (b"", b"null"):
+    raw = await read_body(request)
+    text = raw.strip()
+    if not raw or text == b"null":
         return None
     require_json(request)
-    if raw.startswith(b"["):
+    if text.startswith(b"["):
         return parse_model(AcknowledgeList, raw).root
     return parse_model(Acknowledge, raw).job_ids

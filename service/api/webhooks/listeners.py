@@ -25,7 +25,7 @@ from service.api.streaming.sse import CLOSING_EVENTS, EVENT_STREAM, explain_end
 from service.api.webhooks.deliveries import EndpointDisabled, load_delivery
 from service.api.webhooks.endpoints import WebhookNotFound, load_endpoint, path_id
 from service.fanout.notices import publish_disabled
-from service.problems import Conflict, FieldError, Invalid
+from service.problems import Conflict
 from service.webhooks import delivery_log, delivery_queries, endpoints, serializers
 from service.webhooks.listeners.connections import HandedDelivery, ListenerClosed, ListenerConnection
 from service.webhooks.listeners.outcomes import record_outcome
@@ -97,6 +97,11 @@ class OutcomeBody(StrictModel):
 class NotListener(Conflict):
     title = "The webhook has a URL; only a listener takes its deliveries over a stream."
     code = "not_a_listener"
+
+
+class NoSuchAttempt(Conflict):
+    title = "The delivery has had no such attempt; `attempts` says how many it has had."
+    code = "no_such_attempt"
 
 
 @declare_operation(
@@ -187,7 +192,7 @@ def _encode_event(name: str, body: object, *, retry: bool = False) -> Event:
     Tag.DELIVERIES,
     body=Body(OutcomeBody),
     answers={200: serializers.WebhookDelivery},
-    problems=(NotListener,),
+    problems=(NotListener, NoSuchAttempt),
 )
 async def post_outcome(request: Request[State]) -> Response:
     """Report what came back for a delivery of a listener: it counts as an attempt, once."""
@@ -198,8 +203,7 @@ async def post_outcome(request: Request[State]) -> Response:
     delivery = await load_delivery(request, endpoint)
     attempt = body.attempt or delivery.attempts
     if not 1 <= attempt <= delivery.attempts:
-        reason = "The delivery has had no such attempt."
-        raise Invalid(reason, errors=[FieldError(loc=["attempt"], msg=reason)])
+        raise NoSuchAttempt
     async with request.state["database"].transaction() as session:
         current = await delivery_queries.get(session, endpoint.endpoint_id, delivery.delivery_id) or delivery
         disabled = await record_outcome(

@@ -76,6 +76,7 @@ async def test_an_empty_list_acknowledges_nothing(app: AppHarness, body: Any) ->
 @pytest.mark.parametrize(
     ("content", "kind", "status"),
     [
+        pytest.param(b"\r\n", "application/json", 422, id="white space, which is no JSON"),
         pytest.param(b'["x"]', "text/plain", 415, id="a list as a form sends it"),
         pytest.param(b'{"job_ids": ["x"]}', "text/plain", 415, id="an object as a form sends it"),
         pytest.param(b"[1]", "application/json", 422, id="numbers"),

@@ -82,6 +82,12 @@ async def test_a_delivery_goes_over_the_stream_and_its_outcome_into_the_log(
     assert recorded["state"] == "delivered"
     (attempt,) = recorded["attempts"]
     assert (attempt["status"], attempt["seconds"], attempt["excerpt"]) == (204, 0.02, "ok")
+    refused = await server.client.post(
+        path(listener, f"deliveries/{delivery_id}/outcome"),
+        json={"seconds": 0.02, "attempt": 2, "status": 204},
+        headers=bearer("ada"),
+    )
+    assert assert_problem(refused, 409)["code"] == "no_such_attempt"
 
 
 async def test_an_error_of_the_receiver_is_a_failed_attempt(
