@@ -192,11 +192,7 @@ class FolderStorage:
 
     async def check(self) -> None:
         """Raise OSError if the folder is not writable."""
-        probe = self._incoming / f"{uuid.uuid4().hex}.probe"
-        try:
-            await asyncio.to_thread(probe.write_bytes, b"ok")
-        finally:
-            probe.unlink(missing_ok=True)
+        await asyncio.to_thread(_try_writing, self._incoming / f"{uuid.uuid4().hex}.probe")
 
     async def close(self) -> None:
         """Do nothing: no file is kept open."""
@@ -205,3 +201,11 @@ class FolderStorage:
         if self.url_signer is None:
             raise RuntimeError("this folder storage was created without a UrlSigner and cannot sign URLs")
         return self.url_signer.sign(grant, expires_seconds)
+
+
+def _try_writing(probe: Path) -> None:
+    """Write and delete a file, in a thread: a network drive that is gone may hang."""
+    try:
+        probe.write_bytes(b"ok")
+    finally:
+        probe.unlink(missing_ok=True)

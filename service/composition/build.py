@@ -5,6 +5,7 @@ from functools import partial
 from infra.database.base import Database
 from infra.liveness import Liveness
 from infra.loop_watchdog import watch_event_loop
+from infra.storage import FolderStorage
 from infra.supervise import Supervisor
 from service.api.streaming.direct import StreamTimer
 from service.clock import Clock
@@ -40,6 +41,7 @@ from service.ingest.finalizer import Finalizer
 from service.ingest.prober import Prober
 from service.jobs.serializers import JobSerializer
 from service.keys.key_ring import KeyRing
+from service.metrics.storage import StorageWatch, measure_storage
 from service.settings import Settings
 from service.tracing.runs import trace_steps
 from service.workers.starter import WorkerStarter
@@ -52,11 +54,15 @@ def build_service(settings: Settings, hub: Hub, database: Database, replacements
     runner = replacements.runner or create_runner(settings, starter)
     monitoring = create_monitoring(settings, database, runner, master_keys[0], replacements.tracing)
     runner_parts = create_runner_parts(settings, database, monitoring.runner, clock)
+    storage, storage_metrics = create_storage(settings, master_keys[0]), monitoring.metrics.storage
     base = Base(
         settings=settings,
         hub=hub,
         database=database,
-        storage=create_storage(settings, master_keys[0]),
+        storage=measure_storage(storage, storage_metrics),
+        folder_storage=(
+            measure_storage(storage, storage_metrics) if isinstance(storage, FolderStorage) else None
+        ),
         starter=starter,
         runner=monitoring.runner,
         runner_parts=runner_parts,
@@ -149,6 +155,7 @@ def _list_loops(base: Base, webhooks: Webhooks, jobs: Jobs) -> dict[str, Loop]:
         "export log": base.monitoring.recorder.run,
         **jobs.removal.loops,
         "forecasts": jobs.forecasts.run,
+        "storage": StorageWatch(base.storage.check, base.monitoring.metrics.storage).run,
         **create_maintenance_loops(base.settings, base.database, base.storage),
     }
     if (feed := base.database.change_feed) is not None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from infra.database.base import Database
 from infra.egress import EgressClient
-from infra.storage import Storage
+from infra.storage import FolderStorage, Storage
 from service.api.state import State
 from service.api.streaming.direct import StreamTimer
 from service.clock import Clock
@@ -48,6 +48,7 @@ class Base:
     hub: Hub
     database: Database
     storage: Storage
+    folder_storage: FolderStorage | None
     starter: WorkerStarter
     runner: Runner
     runner_parts: RunnerParts

@@ -3,7 +3,6 @@
 from functools import partial
 
 from infra.liveness import Liveness
-from infra.storage import FolderStorage
 from infra.supervise import Supervisor
 from service.api.metrics import Scraper
 from service.api.monitoring.system import create_operation
@@ -31,7 +30,7 @@ def build_state(
         clock=base.clock,
         database=base.database,
         storage=storage,
-        folder_storage=storage if isinstance(storage, FolderStorage) else None,
+        folder_storage=base.folder_storage,
         supervisor=supervisor,
         liveness=liveness,
         dispatcher=jobs.dispatcher,

@@ -6,6 +6,7 @@ from prometheus_client.registry import Collector
 
 from service.metrics.callbacks import CallbackMetrics
 from service.metrics.exports import ExportMetrics
+from service.metrics.storage import StorageMetrics
 from service.metrics.traffic import (
     RequestMetrics,
     RunnerMetrics,
@@ -25,6 +26,7 @@ class ServiceMetrics:
     streams: StreamMetrics = field(default_factory=StreamMetrics)
     uploads: UploadMetrics = field(default_factory=UploadMetrics)
     webhooks: WebhookMetrics = field(default_factory=WebhookMetrics)
+    storage: StorageMetrics = field(default_factory=StorageMetrics)
     runner: RunnerMetrics = field(default_factory=RunnerMetrics)
 
     def list_groups(self) -> list[Collector]:
