@@ -83,10 +83,9 @@ class Forecaster:
     async def learn(self) -> None:
         """Learn from the runs that have finished, in one transaction."""
         self._wake.clear()
-        finished, now = self._finished, self._clock.wall()
+        finished, now = tuple(self._finished), self._clock.wall()
         if not finished:
             return
-        self._finished = []
         kinds = list(dict.fromkeys(kind for subject, _ in finished for kind in subject.kinds))
         async with self._database.transaction() as session:
             book = RateBook(await store.lock_rates(session, kinds))
@@ -96,4 +95,5 @@ class Forecaster:
                 for rate in book.learn(subject, seconds, now=now)
             }
             await store.save_rates(session, list(changed.values()), now=now)
+        del self._finished[: len(finished)]  # not before: without the database it is learned later
         self._book.merge(changed.values())

@@ -1,11 +1,17 @@
 """Rates in the database: learned from finished runs, shared by replicas, forgotten when they are old."""
 
+import asyncio
+
+import pytest
+from sqlalchemy import text
+
 from infra.database.base import Database
 from service.clock import Clock
 from service.forecast import store
 from service.forecast.forecaster import Forecaster
 from service.forecast.rates import FORGET_SECONDS, Prediction, Rate
 from tests.service.forecast.test_rates import NOW, WORK
+from tests.support.stream_server import wait_until
 
 
 def clock_at(now: float) -> Clock:
@@ -58,3 +64,31 @@ async def test_a_wait_is_as_foreseen_and_its_upper_figure_is_learned(any_databas
     learned = forecaster.predict_wait(100.0)
     assert doubted.p50 == learned.p50 == 100.0
     assert 100.0 <= learned.p90 < 120.0 < doubted.p90
+
+
+async def test_without_the_database_forecasts_go_on_with_what_was_known_and_learn_later(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    forecaster = Forecaster(database, clock_at(NOW), "local")
+    usual = forecaster.predict(WORK)
+    for _ in range(4):
+        forecaster.record(WORK, 5 * usual.p50)
+    await forecaster.learn()
+    known = forecaster.predict(WORK)
+    await execute(database, "ALTER TABLE run_rates RENAME TO away")
+    learning = asyncio.create_task(forecaster.run())
+    forecaster.record(WORK, 50 * usual.p50)
+    await wait_until(lambda: "rates of runs can't be learned now" in caplog.text)
+    assert forecaster.predict(WORK) == known
+    assert not learning.done()
+    await execute(database, "ALTER TABLE away RENAME TO run_rates")
+    forecaster.record(WORK, 50 * usual.p50)
+    await wait_until(lambda: forecaster.predict(WORK).p50 > known.p50)
+    learning.cancel()
+    async with database.reading() as session:
+        assert {rate.weight for rate in await store.list_rates(session)} == {6.0}
+
+
+async def execute(database: Database, statement: str) -> None:
+    async with database.transaction() as session:
+        await session.execute(text(statement))
