@@ -28,6 +28,8 @@ DEFAULT_RETRIES = 5
 TRANSFER_TRIES = 10  # with backoff, so that a restart of the service does not fail a transfer
 
 RETRYABLE_STATUSES = frozenset({408, 425, 429, 502, 503, 504})
+FINAL_CODES = frozenset({"storage_misconfigured"})
+"""The problems with such a status that no wait mends."""
 
 Response = TypeVar("Response", bound=msgspec.Struct)
 Query = Mapping[str, str | float | Sequence[str] | None]
@@ -137,7 +139,8 @@ class HttpClient:
     ) -> httpx.Response:
         """Return a successful response.
 
-        Retries connection errors and `retryable` statuses, and an authorized request once with a new token.
+        Retries connection errors and `retryable` statuses, except FINAL_CODES and what asks to wait for too long, and
+        an authorized request once with a new token.
         """
         backoff = ReconnectBackoff(self.transport.jitter)
         may_renew = is_authorized and self.token.can_renew
@@ -200,7 +203,9 @@ def retry_after_seconds(response: httpx.Response) -> float | None:
 
 
 def _can_wait_for(problem: Problem, retryable: frozenset[int]) -> bool:
-    return problem.status in retryable and (problem.retry_after_seconds or 0.0) <= MAX_DELAY_SECONDS
+    if problem.status not in retryable or problem.code in FINAL_CODES:
+        return False
+    return (problem.retry_after_seconds or 0.0) <= MAX_DELAY_SECONDS
 
 
 def _to_parameters(query: Query) -> dict[str, str | list[str]]:

@@ -3,8 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from service.cli.errors import UNREACHABLE_STATUS
 from tests.service.cli.commands import (
     CONTENT,
     complete,
@@ -14,7 +16,7 @@ from tests.service.cli.commands import (
     run_on,
     submit_export,
 )
-from tests.support.live_server import LiveServer, ScriptedResponse, serve_script
+from tests.support.live_server import PROBLEM, LiveServer, ScriptedResponse, export_state, serve_script
 
 
 async def complete_export(server: LiveServer, source: Path) -> str:
@@ -90,6 +92,23 @@ def test_a_file_that_exists_is_not_replaced_by_an_export(source: Path, command: 
     assert (result.status, result.out, forced.status) == (2, "", 5)
     assert result.err == (
         f"framehook: {source} exists already; name another file, or replace it with --force\n"
+    )
+
+
+def test_a_download_that_the_bucket_forbids_fails_at_once_in_a_sentence(tmp_path: Path) -> None:
+    output = {"size": 5, "checksum": "sha256:0", "duration": 1, "width": 2, "height": 2, "url": ""}
+    job = msgspec.to_builtins(export_state(1, "complete", output_key="outputs/a.mp4")) | {"output": output}
+    body = (
+        b'{"type": "urn:framehook:problem:storage_misconfigured", "detail": "The storage is misconfigured."}'
+    )
+    forbidden = ScriptedResponse(503, {**PROBLEM, "Retry-After": "2", "X-Request-ID": "abc"}, body)
+    with serve_script(ScriptedResponse(body=msgspec.json.encode(job)), forbidden) as script:
+        result = run("download", "job-1", "-o", tmp_path, FRAMEHOOK_URL=script.url)
+    assert (result.status, len(script.requests)) == (UNREACHABLE_STATUS, 2)
+    assert result.err == (
+        "framehook: The storage is misconfigured.\n"
+        "  run the same command again to resume the download\n"
+        "  the log of the service has the reason under request_id abc\n"
     )
 
 

@@ -6,6 +6,7 @@ import inspect
 import json
 import logging
 import pickle
+from collections.abc import Iterator
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ import msgspec
 import pytest
 
 import framehook
+import service.api.routes  # noqa: F401 - it loads every problem
 from framehook import AsyncClient, Client, FramehookError, Problem, Unreachable
+from framehook.http_client import RETRYABLE_STATUSES
+from service.problems import Problem as ServiceProblem
 from tests.service.python.any_client import ClientFactory
 from tests.support.live_server import FRAMING, PROBLEM, ScriptedResponse, export_state, serve_script
 
@@ -47,6 +51,48 @@ async def test_an_export_whose_response_is_lost_is_created_once(clients: ClientF
         1,
         {"type": "framing", "config": CONFIG, "project_id": 0},
     )
+
+
+RETRIED = {
+    "request_timeout": True,
+    "quota_exceeded": True,
+    "rate_limited": True,
+    "budget_exceeded": True,  # its Retry-After is short only just before the next day
+    "too_many_probes": True,
+    "unavailable": True,
+    "too_many_connections": True,
+    "still_finalizing": True,
+    "storage_unavailable": True,
+    "storage_misconfigured": False,
+}
+"""Every problem with a status that clients repeat: may another try help?"""
+
+
+async def test_what_another_try_may_mend_is_repeated_and_nothing_else(clients: ClientFactory) -> None:
+    statuses = {
+        problem.code: problem.status
+        for problem in list_problems(ServiceProblem)
+        if problem.status in RETRYABLE_STATUSES
+    }
+    assert set(statuses) == set(RETRIED)
+    for code, status in statuses.items():
+        body = json.dumps({"type": f"urn:framehook:problem:{code}", "detail": "No."}).encode()
+        problem = ScriptedResponse(status, PROBLEM | {"Retry-After": "2"}, body)
+        with serve_script(problem, JOB) as script:
+            client = clients.open(script.url)
+            if RETRIED[code]:
+                await client.call("get", "job-1")
+            else:
+                with pytest.raises(Problem, match="No"):
+                    await client.call("get", "job-1")
+        assert len(script.requests) == 1 + RETRIED[code], code
+
+
+def list_problems(kind: type[ServiceProblem]) -> Iterator[type[ServiceProblem]]:
+    """Yield every reason of the service to reject a request."""
+    for problem in kind.__subclasses__():
+        yield problem
+        yield from list_problems(problem)
 
 
 async def test_what_must_not_happen_twice_is_sent_once(clients: ClientFactory) -> None:
