@@ -208,12 +208,15 @@ async def test_a_busy_bucket_is_a_503_with_retry_after(s3_server: S3Server, data
 
 
 async def test_a_bucket_that_denies_access_is_a_503_and_shows_on_readyz(
-    s3_server: S3Server, data_dir: Path
+    s3_server: S3Server, data_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serve_app(await bucket_settings(s3_server, data_dir), FakeRunner()) as server:
         s3_server.faults.forbidden = True
         ready = await server.http.get("/readyz")
         assert (ready.status_code, ready.json()["storage"]) == (503, "failing")
+        lines = [record for record in caplog.records if record.name == "framehook.health"]
+        assert [line.getMessage() for line in lines] == ["the check of the storage for /readyz failed"]
+        assert "StorageForbidden" in str(lines[0].exc_info)
         body = {"filename": "a.mp4", "size": 5, "content_type": "video/mp4", "parts": True}
         answer = await UploadClient(server).request("POST", "/api/uploads", json=body)
         assert (answer.status_code, answer.json()["type"]) == (
