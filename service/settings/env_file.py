@@ -10,9 +10,8 @@ from dotenv.parser import parse_stream
 
 FILE_SIMILARITY, ENVIRONMENT_SIMILARITY = 0.75, 0.85
 """How similar a name must be to a setting to be taken for it."""
-OTHER_VARIABLES = frozenset(
-    {"FRAMEHOOK_URL", "FRAMEHOOK_TOKEN", "MODAL_MAX_CONTAINERS", "MODAL_BUCKET_SECRET"}
-)
+OTHER_VARIABLES = frozenset({"FRAMEHOOK_URL", "FRAMEHOOK_TOKEN"})
+MODAL_PREFIX = "MODAL_"
 
 
 class InvalidEnvFile(Exception):
@@ -67,15 +66,18 @@ def find_unknown_names(
     for name, line in file_names.items():
         if name.upper() in known | OTHER_VARIABLES:
             continue
-        similar = _find_similar(name, known, FILE_SIMILARITY)
-        advice = (
-            f"is not a setting; did you mean {similar}?" if similar else "is not a setting and is ignored"
-        )
-        yield f"{file}: line {line}: {name} {advice}"
+        yield f"{file}: line {line}: {name} {_advise(name, known)}"
     for name in sorted(variables):
         similar = _find_similar(name, known, ENVIRONMENT_SIMILARITY)
         if similar and similar not in present:
             yield f"{name} in the environment is not a setting; did you mean {similar}?"
+
+
+def _advise(name: str, known: set[str]) -> str:
+    similar = _find_similar(name, known, FILE_SIMILARITY)
+    if name.upper().startswith(MODAL_PREFIX) and not similar:
+        return "is not a setting; what Modal's SDK reads has to be in the environment"
+    return f"is not a setting; did you mean {similar}?" if similar else "is not a setting and is ignored"
 
 
 def _find_similar(name: str, known: set[str], similarity: float) -> str | None:

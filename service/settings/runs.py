@@ -23,6 +23,11 @@ class RunSettings(SettingsGroup):
     """the deployed app"""
     modal_gpu: str = "L4"
     """the card for which `framehook modal deploy` deploys it"""
+    modal_max_containers: Annotated[int, Field(ge=1, le=10_000)] = 20
+    """with how many containers for each function `framehook modal deploy` deploys it"""
+    modal_bucket_secret: Annotated[str | None, Default("none")] = None
+    """the Modal secret with the four `R2_…` with which it deploys it, for
+    [callers without the service](deploy.md#calling-the-functions-from-another-backend)"""
     gpu_usd_per_second: Annotated[
         float | None,
         Field(ge=0, le=1),

@@ -14,7 +14,8 @@ modal_app = command_group("Manage the Modal app.")
 def modal_deploy() -> None:
     """Deploy the Modal functions that run exports, and check them.
 
-    Reads MODAL_TOKEN_ID and MODAL_TOKEN_SECRET (or what `modal token new` stored), MODAL_APP_NAME and MODAL_GPU.
+    Reads MODAL_TOKEN_ID and MODAL_TOKEN_SECRET (or what `modal token new` stored), MODAL_APP_NAME, MODAL_GPU,
+    MODAL_MAX_CONTAINERS and MODAL_BUCKET_SECRET.
     """
     from service.cli.modal.deployment import check_connection, check_deployment, deploy  # loads the service
     from service.startup.commands import load_settings_or_exit

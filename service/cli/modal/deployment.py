@@ -96,7 +96,12 @@ def _has_token() -> bool:
 
 def _variables(settings: Settings) -> dict[str, str]:
     """Return the variables that a deployment reads; the token may be set only in `.env`."""
-    variables = {"MODAL_APP_NAME": settings.modal_app_name, "MODAL_GPU": settings.modal_gpu}
+    variables = {
+        "MODAL_APP_NAME": settings.modal_app_name,
+        "MODAL_GPU": settings.modal_gpu,
+        "MODAL_MAX_CONTAINERS": str(settings.modal_max_containers),
+        "MODAL_BUCKET_SECRET": settings.modal_bucket_secret or "",
+    }
     if settings.modal_token is not None:
         variables["MODAL_TOKEN_ID"], variables["MODAL_TOKEN_SECRET"] = settings.modal_token
     return variables

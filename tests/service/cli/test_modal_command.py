@@ -1,6 +1,7 @@
 """`framehook modal deploy` where it can't work: a sentence that says what to do, soon, and before anything is built."""
 
 import asyncio
+import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from typer.testing import CliRunner, Result
 
 from infra.modal_local import ModalLocal
 from service.cli.main import app
+from service.cli.modal.deployment import deploy as run_deployment
+from service.settings import find_unknown_settings, load_settings
 
 TOKEN = {"MODAL_TOKEN_ID": "ak-wrong", "MODAL_TOKEN_SECRET": "as-wrong"}
 MAX_SECONDS = 60.0
@@ -30,6 +33,29 @@ def silent_url(request: pytest.FixtureRequest) -> Iterator[str]:
         if request.param == "mute":
             server.listen()
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+SPY = """import json, os, pathlib
+pathlib.Path("deployed.json").write_text(json.dumps(dict(os.environ)))
+"""
+"""Stands for the `modal` command: it keeps the variables that a deployment reads."""
+
+
+def test_a_deployment_reads_its_settings_from_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("MODAL_MAX_CONTAINERS", "MODAL_BUCKET_SECRET", "MODAL_GPU", "MODAL_APP_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "modal").mkdir()
+    (tmp_path / "modal" / "__init__.py").touch()
+    (tmp_path / "modal" / "__main__.py").write_text(SPY)
+    (tmp_path / ".env").write_text("MODAL_MAX_CONTAINERS=7\nMODAL_BUCKET_SECRET=videos\nMODAL_GPU=T4\n")
+    assert find_unknown_settings() == []
+    run_deployment(load_settings(data_dir=tmp_path))
+    variables = json.loads((tmp_path / "deployed.json").read_text())
+    names = ("MODAL_MAX_CONTAINERS", "MODAL_BUCKET_SECRET", "MODAL_GPU", "MODAL_APP_NAME")
+    assert [variables[name] for name in names] == ["7", "videos", "T4", "framehook"]
 
 
 async def test_a_control_plane_that_does_not_answer_is_named(silent_url: str, tmp_path: Path) -> None:
