@@ -58,9 +58,10 @@ check: setup-dev ## Lint, types, layers, names and sizes
 bench: setup-dev ## Run benchmarks and write their figures to the guide (ARGS="--list", ARGS="callbacks --rounds 3")
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-reference: setup-dev ## Write the commands' help and the settings to their guides
+reference: setup-dev ## Write the commands' help, the settings and the metrics to their guides
 	@$(BIN)/python -m tests.docs.command_reference
 	@$(BIN)/python -m tests.docs.setting_reference
+	@$(BIN)/python -m tests.docs.metric_reference
 
 contact-sheets: setup-dev ## Draw the pictures of the exports guide
 	@$(BIN)/python -m tests.bench.contact_sheets $(ARGS)

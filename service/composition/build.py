@@ -5,7 +5,6 @@ from functools import partial
 from infra.database.base import Database
 from infra.liveness import Liveness
 from infra.loop_watchdog import watch_event_loop
-from infra.storage import FolderStorage
 from infra.supervise import Supervisor
 from service.api.streaming.direct import StreamTimer
 from service.clock import Clock
@@ -18,10 +17,9 @@ from service.composition.factories import (
     create_output_prober,
     create_runner,
     create_spec_builder,
-    create_storage,
     load_master_keys,
 )
-from service.composition.monitoring import create_monitoring
+from service.composition.monitoring import create_measured_storage, create_monitoring
 from service.composition.replacements import Replacements
 from service.composition.runner_parts import create_client_serializer, create_runner_parts
 from service.composition.services import Base, Jobs, Service, Webhooks
@@ -41,7 +39,7 @@ from service.ingest.finalizer import Finalizer
 from service.ingest.prober import Prober
 from service.jobs.serializers import JobSerializer
 from service.keys.key_ring import KeyRing
-from service.metrics.storage import StorageWatch, measure_storage
+from service.metrics.storage import StorageWatch
 from service.settings import Settings
 from service.tracing.runs import trace_steps
 from service.workers.starter import WorkerStarter
@@ -54,15 +52,13 @@ def build_service(settings: Settings, hub: Hub, database: Database, replacements
     runner = replacements.runner or create_runner(settings, starter)
     monitoring = create_monitoring(settings, database, runner, master_keys[0], replacements.tracing)
     runner_parts = create_runner_parts(settings, database, monitoring.runner, clock)
-    storage, storage_metrics = create_storage(settings, master_keys[0]), monitoring.metrics.storage
+    storage, folder_storage = create_measured_storage(settings, master_keys[0], monitoring.metrics.storage)
     base = Base(
         settings=settings,
         hub=hub,
         database=database,
-        storage=measure_storage(storage, storage_metrics),
-        folder_storage=(
-            measure_storage(storage, storage_metrics) if isinstance(storage, FolderStorage) else None
-        ),
+        storage=storage,
+        folder_storage=folder_storage,
         starter=starter,
         runner=monitoring.runner,
         runner_parts=runner_parts,
@@ -111,7 +107,8 @@ def _build_jobs(base: Base, webhooks: Webhooks, replacements: Replacements) -> J
     )
     limits = create_limits(settings)
     ender = AttemptEnder(database, changes, clock)
-    rescuer = Rescuer(database, runner, finalizer, ender, limits=limits, clock=clock)
+    runs = base.monitoring.metrics.runner
+    rescuer = Rescuer(database, runner, finalizer, ender, limits=limits, clock=clock, metrics=runs)
     dispatcher = Dispatcher(
         database,
         runner,

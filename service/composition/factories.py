@@ -132,6 +132,7 @@ def create_limits(settings: Settings) -> Limits:
         deadline_seconds=settings.attempt_deadline_seconds,
         queue_seconds=settings.queue_deadline_seconds,
         silence_seconds=settings.silence_seconds,
+        stalled_seconds=settings.stalled_seconds,
         lease_seconds=settings.lease_seconds,
         finalize_lease_seconds=settings.finalize_lease_seconds,
         rescue_interval_seconds=settings.watch_seconds,

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from gpu.export_types.registry import get_export_types
 from infra.database.base import Database
 from infra.database.postgresql import is_postgresql
+from infra.storage import FolderStorage, Storage
 from infra.supervise import Supervisor
 from service.api.metrics import Scraper, describe_runner, describe_streams
 from service.clock import Clock
-from service.composition.factories import USERS_IN_LOGS, derive_key
+from service.composition.factories import USERS_IN_LOGS, create_storage, derive_key
 from service.dispatch.runners import Runner, RunnerReadiness
 from service.dispatch.runners.measured import MeasuredRunner
 from service.fanout.hub import Hub
@@ -18,6 +19,7 @@ from service.metrics.database_figures import DatabaseFigures
 from service.metrics.process import BuildCollector, LoopCollector, ValueCollector, create_registry
 from service.metrics.recorder import ExportRecorder
 from service.metrics.service_metrics import ServiceMetrics
+from service.metrics.storage import StorageMetrics, measure_storage
 from service.settings import Settings
 from service.startup.logging_setup import show_users
 from service.tracing.exports import record_export
@@ -51,6 +53,15 @@ def create_monitoring(
     return Monitoring(
         metrics, MeasuredRunner(runner, metrics.runner, partial(trace_spawn, tracing)), recorder
     )
+
+
+def create_measured_storage(
+    settings: Settings, master_key: bytes, metrics: StorageMetrics
+) -> tuple[Storage, FolderStorage | None]:
+    """Create the storage whose failing calls are counted; the second is the same if files are in a folder."""
+    storage = create_storage(settings, master_key)
+    folder = measure_storage(storage, metrics) if isinstance(storage, FolderStorage) else None
+    return measure_storage(storage, metrics), folder
 
 
 def create_scraper(

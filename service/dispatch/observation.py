@@ -6,13 +6,18 @@ it unchanged for that long by its monotonic clock; after a restart it starts cou
 was suspended counts as one usual round at most, since no run could report to it either.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from service.jobs.leases import WatchedJob
 from service.jobs.models import Status
 
 LATE_BY_SECONDS = 60.0
+SILENCES_TO_END = 3.0
+MIN_SECONDS_TO_END = 60.0
+"""Four times as long as a run takes between two reports: it repeats the last one every 15 seconds."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,7 @@ class Limits:
     deadline_seconds: float
     queue_seconds: float
     silence_seconds: float
+    stalled_seconds: float = 900.0
     lease_seconds: float = 30.0
     finalize_lease_seconds: float = 15.0
     rescue_interval_seconds: float = 5.0
@@ -32,6 +38,11 @@ class Limits:
     def max_round_seconds(self) -> float:
         """The most time that one round of the rescuer counts for, in seconds."""
         return 2 * self.rescue_interval_seconds + 1
+
+    @property
+    def frozen_seconds(self) -> float:
+        """How long a run that reports nothing may live where it can be ended."""
+        return max(SILENCES_TO_END * self.silence_seconds, MIN_SECONDS_TO_END)
 
 
 class Stopwatch:
@@ -63,16 +74,26 @@ class Stopwatch:
         self._since = {key: entry for key, entry in self._since.items() if key[0] in job_ids}
 
 
+class Sign(StrEnum):
+    """What makes a run look stuck, as a label of a metric."""
+
+    SILENT = "silent"
+    NO_PROGRESS = "no_progress"
+
+
 @dataclass
 class LateJobs:
-    """Jobs that the rescuer must handle: leases that expired, runs that are overdue or silent.
+    """Jobs that the rescuer must handle: leases that expired, runs that are overdue, silent or stuck.
 
-    If the process that published an output has ended, its run is probed like a silent one.
+    If the process that published an output has ended, its run is probed like a silent one. `stuck` are runs to end
+    where their processes can be ended; `signs` counts those that begin to look like it.
     """
 
     lapsed: list[WatchedJob] = field(default_factory=list)
     overdue: list[WatchedJob] = field(default_factory=list)
     silent: list[WatchedJob] = field(default_factory=list)
+    stuck: list[WatchedJob] = field(default_factory=list)
+    signs: Counter[Sign] = field(default_factory=Counter)
 
 
 class JobObserver:
@@ -90,6 +111,7 @@ class JobObserver:
         for job in held:
             is_free = self._is_free(job)
             is_overdue, is_silent = self._is_overdue(job), self._is_silent(job)
+            self._find_stuck(job, late)
             if job.is_unstarted:
                 if is_free and job.lease_until is not None:
                     late.lapsed.append(job)
@@ -121,5 +143,20 @@ class JobObserver:
         return seconds >= self._limits.queue_seconds
 
     def _is_silent(self, job: WatchedJob) -> bool:
-        seconds = self._stopwatch.seconds(job.job_id, "sequence", job.sequence)
-        return seconds >= self._limits.silence_seconds
+        return self._silent_seconds(job) >= self._limits.silence_seconds
+
+    def _silent_seconds(self, job: WatchedJob) -> float:
+        return self._stopwatch.seconds(job.job_id, "sequence", job.sequence)
+
+    def _find_stuck(self, job: WatchedJob, late: LateJobs) -> None:
+        """Add a run that reports nothing, like a process that is stopped, or no progress, like a decoder that hangs."""
+        progress = (job.attempt, job.phase, job.progress)
+        stalled_seconds = self._stopwatch.seconds(job.job_id, "progress", progress)
+        if job.call_id is None or job.finalizer is not None:
+            return
+        if job.status is Status.PROCESSING:
+            late.signs[Sign.SILENT] += self._is_silent(job)
+            late.signs[Sign.NO_PROGRESS] += stalled_seconds >= self._limits.stalled_seconds / 2
+        is_frozen = self._silent_seconds(job) >= self._limits.frozen_seconds
+        if is_frozen or stalled_seconds >= self._limits.stalled_seconds:
+            late.stuck.append(job)

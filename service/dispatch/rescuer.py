@@ -13,14 +13,16 @@ from infra.database.base import Database
 from infra.storage import StorageError
 from service.clock import Clock
 from service.dispatch.attempt_failures import AttemptEnder, AttemptFailure, interruption
-from service.dispatch.observation import JobObserver, Limits
+from service.dispatch.observation import JobObserver, Limits, Sign
 from service.dispatch.runners import Failed, Finished, Runner, Running, Unknown
 from service.dispatch.time_limits import TimeLimits
 from service.ingest.changes import change_from_result
 from service.ingest.finalizer import Finalizer
 from service.jobs import finalize_leases, leases
+from service.jobs.leases import WatchedJob
 from service.jobs.models import Job, Status
 from service.jobs.retry_rule import Charge
+from service.metrics.traffic import RunnerMetrics
 
 logger = logging.getLogger("framehook.attempts")
 
@@ -35,6 +37,7 @@ _OVERDUE = {
         retryable=False,
     ),
 }
+_STUCK = AttemptFailure("run_stalled", "The run made no progress any more.", retryable=True)
 
 
 class Rescuer:
@@ -49,8 +52,10 @@ class Rescuer:
         *,
         limits: Limits,
         clock: Clock,
+        metrics: RunnerMetrics,
     ) -> None:
         self._database = database
+        self._metrics = metrics
         self._runner = runner
         self._finalizer = finalizer
         self._ender = ender
@@ -74,10 +79,12 @@ class Rescuer:
         async with self._database.reading() as session:
             held = await leases.list_watched(session)
         late = self._observer.find_late(held)
+        self._metrics.show_stuck({sign.value: late.signs[sign] for sign in Sign})
         async with self._database.transaction() as session:
             await leases.end_long_pauses(session, now=now)
             lapsed = await leases.list_unchanged(session, late.lapsed[:JOBS_PER_ROUND])
             overdue = await leases.list_unchanged(session, late.overdue[:JOBS_PER_ROUND])
+            stuck = await leases.list_unchanged(session, self._select_own(late.stuck)[:JOBS_PER_ROUND])
             silent = await leases.lease_silent(
                 session,
                 late.silent[:JOBS_PER_ROUND],
@@ -87,8 +94,15 @@ class Rescuer:
         for job in lapsed:
             message = "The run could not be confirmed to have started."
             await self._ender.fail(job, interruption(message, only_if_unstarted=True))
+        for job in stuck:
+            await self._ender.fail(job, _STUCK)
         await self._probe_all(overdue, self._end_overdue)
         await self._probe_all(silent, self._probe_run)
+
+    def _select_own(self, jobs: Sequence[WatchedJob]) -> list[WatchedJob]:
+        """Return the jobs whose runs end with this process: only it can end a run that no longer listens."""
+        own = self._runner.instance
+        return [job for job in jobs if own and job.call_id is not None and job.call_id.startswith(own)]
 
     async def restart_orphaned(self) -> None:
         """Requeue, when the service starts, the jobs that an earlier process of it was running.

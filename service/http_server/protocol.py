@@ -38,6 +38,7 @@ class BoundedHttpProtocol(DirectEventStream, DirectHttpProtocol):
         self._waiting_since = self.loop.time()
         if not self._connections.admit(self, self._address):
             self._rejection = TooManyConnections()
+            self._count_rejection(self._rejection.code)
             self._write_problem(self._rejection)
             transport.close()
 
@@ -137,6 +138,8 @@ class BoundedHttpProtocol(DirectEventStream, DirectHttpProtocol):
     # Respond
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
+        if app is self._overload_app:
+            self._count_rejection(TooManyConnections.code)
         if cycle.scope["http_version"] == "1.0":
             app = close_delimited(app, cycle)
         elif cycle.scope["method"] == "GET":

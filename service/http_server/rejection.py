@@ -15,6 +15,7 @@ from service.api.problem_handlers import problem_response
 from service.http_server.asgi_wrappers import reject_overload
 from service.http_server.connections import Connections
 from service.http_server.limits import HttpLimits
+from service.metrics.traffic import EVICTED
 from service.problems import Problem
 
 DISCARDED_BYTES = 128 * 2**20
@@ -57,6 +58,7 @@ class RejectingHttpProtocol(HttpToolsProtocol):
 
     def evict(self) -> None:
         """Close the idle connection to free its slot."""
+        self._count_rejection(EVICTED)
         self.transport.abort()
 
     def on_response_complete(self) -> None:
@@ -76,6 +78,7 @@ class RejectingHttpProtocol(HttpToolsProtocol):
         if self._rejection is not None:
             return
         self._rejection = problem
+        self._count_rejection(problem.code)
         can_send_now = not self._is_answering()
         if self._expected is Expected.BODY and (cycle := self._newest()):
             can_send_now = not self._cancel_request(cycle)
@@ -84,6 +87,11 @@ class RejectingHttpProtocol(HttpToolsProtocol):
                 return
         if can_send_now:
             self._send_rejection(problem)
+
+    def _count_rejection(self, reason: str) -> None:
+        """Count what no route gets to see; an application may have no metrics."""
+        if (metrics := self.app_state.get("metrics")) is not None:
+            metrics.requests.rejected.labels(reason).inc()
 
     def _cancel_request(self, cycle: RequestResponseCycle) -> bool:
         """Tell the application that the client has disconnected.

@@ -30,6 +30,7 @@ class WatchedJob(msgspec.Struct, frozen=True, kw_only=True):
     call_id: str | None
     lease_until: float | None
     finalizer: str | None = None
+    progress: float = 0.0
 
     @property
     def is_unstarted(self) -> bool:

@@ -14,11 +14,10 @@ from infra.database.base import Database
 from infra.database.errors import DATABASE_ERRORS
 from service.clock import Clock
 from service.jobs.statistics import ActiveExports, ExportState, count_active
-from service.metrics.groups import gauge_of
+from service.metrics.groups import SHARED, gauge_of
 
 CACHE_SECONDS: Final = 5.0
 READ_SECONDS: Final = 5.0
-SHARED: Final = " (in the database: every replica reports the same, so use max, not sum)"
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ class ExportMetrics(MetricGroup):
             *kind,
         )
         self.cost = create_counter(
-            "gpu_cost_usd", "Price of that time in US dollars, 0 without a GPU or a known price", *kind
+            "gpu_cost_usd", "Price of the GPU seconds in US dollars, 0 without a GPU or a known price", *kind
         )
         self._codes, self._reasons = LabelLimit(), LabelLimit()
 

@@ -22,6 +22,7 @@ SECONDS_TO_HOURS: Final = (
 """Upper bounds in seconds, for what an export takes."""
 REQUEST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 """Upper bounds in seconds, for what a request takes."""
+SHARED: Final = " (in the database: every replica reports the same, so use max, not sum)"
 MAX_LABEL_VALUES: Final = 100
 OTHER: Final = "other"
 

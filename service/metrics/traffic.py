@@ -1,11 +1,13 @@
 """Metrics of requests, streams, uploads, webhooks, and calls to the runner."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.types import Scope
 
 from service.metrics.groups import (
     REQUEST_SECONDS,
+    SHARED,
     LabelLimit,
     LightHistogram,
     MetricGroup,
@@ -17,6 +19,11 @@ from service.metrics.groups import (
 DELAY_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0)
 ANSWER_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 UNKNOWN_ROUTE = "unknown"
+EVICTED = "evicted"
+REJECTIONS = (
+    *("head_too_large", "request_timeout", "malformed_request", "too_many_connections"),
+    *("origin_not_allowed", EVICTED),
+)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -35,6 +42,14 @@ class RequestMetrics(MetricGroup):
             "route",
             bounds=REQUEST_SECONDS,
         )
+        self.rejected = create_counter(
+            "http_rejected",
+            "Requests and connections that were turned away before a route, by code of the problem; `evicted` are "
+            "idle connections that were closed to make room",
+            "reason",
+        )
+        for reason in REJECTIONS:
+            self.rejected.labels(reason)
         self._routes: dict[Any, str] = {}
 
     def count(self, scope: Scope, status: int, seconds: float, *, is_stream: bool) -> None:
@@ -116,7 +131,18 @@ class RunnerMetrics(MetricGroup):
             *("runner", "call"),
             bounds=ANSWER_SECONDS,
         )
+        self.stuck = create_gauge(
+            "database_stuck_runs",
+            "Runs that report nothing for SILENCE_SECONDS, or make no progress for half of STALLED_SECONDS, "
+            f"as each replica observes them{SHARED}",
+            "sign",
+        )
         self._results = LabelLimit()
+
+    def show_stuck(self, counts: Mapping[str, int]) -> None:
+        """Show how many runs look stuck, by what makes them look like it."""
+        for sign, count in counts.items():
+            self.stuck.labels(sign).set(count)
 
     def count(self, runner: str, call: str, result: str, seconds: float) -> None:
         """Count a call that was answered."""

@@ -61,7 +61,11 @@ class RunSettings(SettingsGroup):
     queue_deadline_seconds: Annotated[float, Field(gt=0, le=7 * 86_400)] = 6 * 3_600.0
     """how long a run may wait to start"""
     silence_seconds: Annotated[float, Field(gt=0, le=86_400)] = 60.0
-    """how long a run may report nothing before the runner is asked about it"""
+    """how long a run may report nothing before the runner is asked about it; a local run that lives and reports
+    nothing for three times as long (a minute at least) is ended and tried again"""
+    stalled_seconds: Annotated[float, Field(ge=60, le=86_400)] = 900.0
+    """how long a run may report the same progress; a local run is then ended and tried again. Reading the largest
+    source once must take less"""
     lease_seconds: Annotated[float, Field(gt=0, le=3_600)] = 30.0
     """how long starting a run may take before the attempt counts as lost"""
     finalize_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0

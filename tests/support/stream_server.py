@@ -165,6 +165,17 @@ async def wait_until(holds: Callable[[], bool], within_seconds: float = TIMEOUT_
             await asyncio.sleep(0.01)
 
 
+def count_rejected(server: StreamServer, reason: str) -> float:
+    """Return how many requests and connections the server has turned away for this reason."""
+    (counter,) = server.uvicorn.lifespan.state["metrics"].requests.rejected.collect()
+    (value,) = [
+        sample.value
+        for sample in counter.samples
+        if sample.name.endswith("_total") and sample.labels["reason"] == reason
+    ]
+    return float(value)
+
+
 @asynccontextmanager
 async def open_server(
     settings: Settings,

@@ -49,7 +49,10 @@ class CrossOrigin:
             headers = Headers(scope=scope)
             origin = headers.get("origin")
             if scope["method"] == "OPTIONS" and origin and "access-control-request-method" in headers:
-                await self._answer_preflight(scope["path"], origin, headers)(scope, receive, send)
+                answer = self._answer_preflight(scope["path"], origin, headers)
+                if answer.status_code == OriginNotAllowed.status:
+                    scope["state"]["metrics"].requests.rejected.labels(OriginNotAllowed.code).inc()
+                await answer(scope, receive, send)
                 return
 
             async def send_shared(message: Message) -> None:

@@ -24,7 +24,7 @@ from tests.support.raw_http import (
     wait_received,
 )
 from tests.support.service_process import clean_environment
-from tests.support.stream_server import StreamServer, open_server, wait_until
+from tests.support.stream_server import StreamServer, count_rejected, open_server, wait_until
 
 EVENTS = request_head("GET /api/exports/events", extra="accept: text/event-stream\r\n")
 LIST = request_head("GET /api/exports")
@@ -80,6 +80,7 @@ async def test_the_longest_idle_connection_is_evicted(server: StreamServer, stac
         halves.append(connection)
     assert (await fetch(server, LIST)).startswith(b"HTTP/1.1 200")
     assert await halves[0].read_all() == b""
+    assert count_rejected(server, "evicted") == 1
     await halves[3].send(LIST[-5:])
     assert await halves[3].status() == 200
 
@@ -131,7 +132,9 @@ async def test_an_event_source_is_told_to_reconnect_where_others_are_rejected(
 
 async def test_one_address_can_not_take_all_slots(server: StreamServer, stack: AsyncExitStack) -> None:
     await open_streams(server, stack, "127.0.0.1", "127.0.0.1", "127.0.0.1")
+    before = count_rejected(server, "too_many_connections")
     assert (await fetch(server, LIST)).startswith(b"HTTP/1.1 503")
+    assert count_rejected(server, "too_many_connections") == before + 1
     assert (await fetch(server, LIST, "127.0.0.2")).startswith(b"HTTP/1.1 200")
 
 

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from service.http_server.server import Server, create_server
 from service.settings import Settings
 from tests.support.raw_http import open_connection, open_connections, pass_time, request_head, wait_received
-from tests.support.stream_server import StreamServer, open_server, wait_until
+from tests.support.stream_server import StreamServer, count_rejected, open_server, wait_until
 
 KIB = 1024
 CHUNKED = "content-type: application/json\r\ntransfer-encoding: chunked\r\n"
@@ -63,6 +63,9 @@ async def test_a_head_has_at_most_64_kib_and_100_fields(
         await connection.send(request_bytes)
         assert await connection.status() == expected
         await connection.read_all()
+    reasons = {400: "malformed_request", 431: "head_too_large"}
+    counted = {reason: count_rejected(server, reason) for reason in reasons.values()}
+    assert counted == {reason: float(status == expected) for status, reason in reasons.items()}
     assert (await server.client.get("/healthz")).status_code == 200
 
 
@@ -99,6 +102,7 @@ async def test_a_head_that_is_incomplete_after_ten_seconds_is_rejected(
         assert len(open_connections(server.uvicorn)) == 1
         pass_time(server.uvicorn, 11)
         assert await connection.status() == 408
+    assert count_rejected(server, "request_timeout") == 1
 
 
 async def test_the_next_head_on_a_connection_has_ten_seconds_too(server: StreamServer) -> None:
