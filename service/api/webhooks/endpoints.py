@@ -228,9 +228,10 @@ async def _record(request: Request[State], session: AsyncSession, action: Action
     await record(session, action, endpoint.user_id, [endpoint.endpoint_id], now=now)
 
 
-async def load_endpoint(request: Request[State]) -> Endpoint:
+async def load_endpoint(request: Request[State], *, takes_portal: bool = True) -> Endpoint:
     """Load the user's endpoint in the path; raises WebhookNotFound."""
-    user_id = await request.state["authenticator"].webhook_user(request)
+    authenticator = request.state["authenticator"]
+    user_id = await (authenticator.webhook_user if takes_portal else authenticator.user)(request)
     async with request.state["database"].reading() as session:
         endpoint = await endpoints.get(session, user_id, path_id(request, "id"))
     if endpoint is None:

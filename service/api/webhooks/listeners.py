@@ -196,7 +196,7 @@ def _encode_event(name: str, body: object, *, retry: bool = False) -> Event:
 )
 async def post_outcome(request: Request[State]) -> Response:
     """Report what came back for a delivery of a listener: it counts as an attempt, once."""
-    endpoint = await load_endpoint(request)
+    endpoint = await load_endpoint(request, takes_portal=False)
     if endpoint.kind is not EndpointKind.LISTENER:
         raise NotListener
     body, _ = await read_json(request, OutcomeBody)

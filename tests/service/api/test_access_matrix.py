@@ -35,6 +35,8 @@ class Need(StrEnum):
     NOTHING = "nothing"
     TOKEN = "a user's token; shows and changes only what is the user's"
     OWNER = "the token of the user whose object is named; for others it does not exist"
+    PORTAL = "a user's token or that of a portal link; shows and changes only what is the user's"
+    PORTAL_OF_OWNER = "the same, of the user whose object is named; for others it does not exist"
     STREAM = "a user's token or a stream ticket"
     STREAM_OF_OWNER = "the same, of the user whose object is named"
     OPERATOR = "the token of an operator"
@@ -81,22 +83,22 @@ MATRIX = {
     "DELETE /api/uploads/uploads/{folder}/{name}": Need.OWNER,
     "GET /api/files/{key}": Need.URL,
     "PUT /api/files/{key}": Need.URL,
-    "POST /api/webhooks": Need.TOKEN,
-    "GET /api/webhooks": Need.TOKEN,
+    "POST /api/webhooks": Need.PORTAL,
+    "GET /api/webhooks": Need.PORTAL,
     "POST /api/webhooks/portal-link": Need.TOKEN,
-    "POST /api/webhooks/verify": Need.OWNER,
-    "GET /api/webhooks/{id}": Need.OWNER,
-    "PATCH /api/webhooks/{id}": Need.OWNER,
-    "DELETE /api/webhooks/{id}": Need.OWNER,
-    "POST /api/webhooks/{id}/rotate": Need.OWNER,
-    "GET /api/webhooks/{id}/public-key": Need.OWNER,
-    "GET /api/webhooks/{id}/statistics": Need.OWNER,
+    "POST /api/webhooks/verify": Need.PORTAL_OF_OWNER,
+    "GET /api/webhooks/{id}": Need.PORTAL_OF_OWNER,
+    "PATCH /api/webhooks/{id}": Need.PORTAL_OF_OWNER,
+    "DELETE /api/webhooks/{id}": Need.PORTAL_OF_OWNER,
+    "POST /api/webhooks/{id}/rotate": Need.PORTAL_OF_OWNER,
+    "GET /api/webhooks/{id}/public-key": Need.PORTAL_OF_OWNER,
+    "GET /api/webhooks/{id}/statistics": Need.PORTAL_OF_OWNER,
     "POST /api/webhooks/{id}/listen": Need.OWNER,
-    "POST /api/webhooks/{id}/test": Need.OWNER,
-    "POST /api/webhooks/{id}/recover": Need.OWNER,
-    "GET /api/webhooks/{id}/deliveries": Need.OWNER,
-    "GET /api/webhooks/{id}/deliveries/{delivery_id}": Need.OWNER,
-    "POST /api/webhooks/{id}/deliveries/{delivery_id}/redeliver": Need.OWNER,
+    "POST /api/webhooks/{id}/test": Need.PORTAL_OF_OWNER,
+    "POST /api/webhooks/{id}/recover": Need.PORTAL_OF_OWNER,
+    "GET /api/webhooks/{id}/deliveries": Need.PORTAL_OF_OWNER,
+    "GET /api/webhooks/{id}/deliveries/{delivery_id}": Need.PORTAL_OF_OWNER,
+    "POST /api/webhooks/{id}/deliveries/{delivery_id}/redeliver": Need.PORTAL_OF_OWNER,
     "POST /api/webhooks/{id}/deliveries/{delivery_id}/outcome": Need.OWNER,
     "POST /api/keys": Need.TOKEN,
     "GET /api/keys": Need.TOKEN,
@@ -125,8 +127,9 @@ MATRIX = {
     "GET /docs/guides/images/{image}": Need.NOTHING,
 }
 STREAMS = (Need.STREAM, Need.STREAM_OF_OWNER)
-WITH_TOKEN = (Need.TOKEN, Need.OWNER, Need.OPERATOR, Need.METRICS, *STREAMS)
-OF_OWNER = (Need.OWNER, Need.STREAM_OF_OWNER)
+OF_PORTAL = (Need.PORTAL, Need.PORTAL_OF_OWNER)
+WITH_TOKEN = (Need.TOKEN, Need.OWNER, Need.OPERATOR, Need.METRICS, *OF_PORTAL, *STREAMS)
+OF_OWNER = (Need.OWNER, Need.PORTAL_OF_OWNER, Need.STREAM_OF_OWNER)
 AUDIENCE = "framehook"
 METRICS_TOKEN = "a token of scrapes that is long enough for it"
 EVIL = "https://evil.example"
@@ -359,7 +362,7 @@ async def test_metrics_have_a_token_of_their_own(service: Service) -> None:
 
 async def test_the_owner_gets_in_everywhere(service: Service) -> None:
     rows = sorted(
-        list_rows(Need.TOKEN, *OF_OWNER, *STREAMS), key=lambda row: row.startswith("DELETE")
+        list_rows(Need.TOKEN, Need.PORTAL, *OF_OWNER, *STREAMS), key=lambda row: row.startswith("DELETE")
     )  # deletions last
     refused = {
         row: status

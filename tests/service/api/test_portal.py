@@ -9,7 +9,7 @@ from service.api.auth import PORTAL_PREFIX, Access, Authenticator
 from service.settings import Settings
 from tests.service.api import test_access_matrix
 from tests.service.api.test_access_matrix import (
-    MATRIX,
+    OF_PORTAL,
     WITH_TOKEN,
     Need,
     Service,
@@ -128,8 +128,7 @@ async def open_portal(service: Service, user: str, **body: int) -> dict[str, str
 
 
 async def test_a_portal_link_opens_the_webhooks_of_its_user_and_nothing_else(service: Service) -> None:
-    not_of_portal = {"POST /api/webhooks/portal-link", "POST /api/webhooks/{id}/listen"}
-    of_portal = {row for row in MATRIX if "/api/webhooks" in row} - not_of_portal
+    of_portal = set(list_rows(*OF_PORTAL))
     ada = await open_portal(service, "ada")
     rows = sorted(list_rows(*WITH_TOKEN), key=lambda row: row.startswith("DELETE"))  # deletions last
     statuses = {row: await service.send(row, **ada) for row in rows}
@@ -140,7 +139,7 @@ async def test_a_portal_link_opens_the_webhooks_of_its_user_and_nothing_else(ser
 
 async def test_a_portal_link_of_another_user_finds_nothing(service: Service) -> None:
     bob = await open_portal(service, "bob")
-    rows = [row for row in list_rows(Need.OWNER) if "/api/webhooks/" in row and not row.endswith("/listen")]
+    rows = list_rows(Need.PORTAL_OF_OWNER)
     assert {row: await service.send(row, **bob) for row in rows} == dict.fromkeys(rows, 404)
     listed = await service.server.client.get("/api/webhooks", headers=bob)
     assert listed.json() == {"webhooks": []}
