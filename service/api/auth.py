@@ -176,6 +176,8 @@ class Authenticator:
     def create_portal_token(self, access: Access, *, seconds: int, now: float) -> tuple[str, int]:
         """Return a token for the user's webhooks and nothing else, and its expiry."""
         expires_at = int(now) + seconds
+        if access.key is not None and access.expires_at is not None:  # the link ends with the key
+            expires_at = min(expires_at, access.expires_at)
         claims = {"sub": access.user_id, "aud": "portal", "scope": "webhooks", "exp": expires_at}
         claims |= {"key": access.key.key_id} if access.key is not None else {}
         return PORTAL_PREFIX + jwt.encode(claims, self._ticket_key, "HS256"), expires_at
@@ -185,9 +187,9 @@ class Authenticator:
             expected = {"audience": "portal", "issuer": None}
             signed = token.removeprefix(PORTAL_PREFIX)
             claims = decode_token(signed, self._ticket_key, ["HS256"], expected, leeway_seconds=0)
-        except jwt.PyJWTError as error:
+            return await self._access_from_claims(claims)
+        except (jwt.PyJWTError, Unauthenticated) as error:  # whoever has the link knows nothing of a key
             raise _invalid_token("The portal's link is invalid or expired; ask for a new one.") from error
-        return await self._access_from_claims(claims)
 
     async def _verify_token(self, token: str) -> Access:
         if not token:

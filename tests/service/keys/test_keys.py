@@ -136,6 +136,50 @@ async def test_a_key_ends_when_it_expires(app: AppHarness, clock: MovableClock) 
     assert await get_status(app, key) == 401
 
 
+async def open_portal(app: AppHarness, key: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Create a link to the portal with a key; return it, and the header that sends its token."""
+    answer = await app.client.post("/api/webhooks/portal-link", headers=send(key))
+    assert answer.status_code == 201, answer.text
+    return answer.json(), {"authorization": f"Bearer {answer.json()['url'].partition('#token=')[2]}"}
+
+
+async def assert_portal_ended(app: AppHarness, portal: dict[str, str]) -> None:
+    answer = await app.client.get("/api/webhooks", headers=portal)
+    assert "key" not in assert_problem(answer, 401)["detail"]
+    assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+
+
+@pytest.mark.parametrize("is_here", [True, False], ids=["here", "in another process"])
+async def test_the_portals_of_a_key_end_when_it_is_revoked(app: AppHarness, is_here: bool) -> None:
+    key = await create_key(app, Scope.WEBHOOKS_READ, Scope.WEBHOOKS_WRITE)
+    _, portal = await open_portal(app, key)
+    hook = {"url": "https://93.184.216.34/hook"}
+    assert (await app.client.post("/api/webhooks", json=hook, headers=portal)).status_code == 201
+    if is_here:
+        await app.client.delete(f"/api/keys/{key['id']}", headers=ADA)
+    else:
+        async with app.database.transaction() as session:
+            await store.revoke(session, key["id"], None, now=time.time())
+        await app.state["keys"].check()
+    await assert_portal_ended(app, portal)
+
+
+async def test_the_portals_of_a_key_end_when_it_expires(app: AppHarness, clock: MovableClock) -> None:
+    expires_at = datetime.fromtimestamp(int(time.time()) + 120, UTC)
+    key = await create_key(app, Scope.WEBHOOKS_READ, Scope.WEBHOOKS_WRITE, expires_at=expires_at.isoformat())
+    link, portal = await open_portal(app, key)
+    assert datetime.fromisoformat(link["expires_at"]) == expires_at
+    assert (await app.client.get("/api/webhooks", headers=portal)).status_code == 200
+    clock.step_seconds = 121
+    await assert_portal_ended(app, portal)
+
+
+async def test_a_portal_may_do_what_the_key_may(app: AppHarness) -> None:
+    _, portal = await open_portal(app, await create_key(app, Scope.WEBHOOKS_WRITE))
+    refused = await app.client.get("/api/webhooks", headers=portal)
+    assert assert_problem(refused, 403)["code"] == "missing_scope"
+
+
 async def test_what_is_no_key_is_refused(multi_user_app: AppHarness) -> None:
     changes: tuple[dict[str, object], ...] = (
         {"scopes": []},
