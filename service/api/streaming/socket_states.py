@@ -8,7 +8,7 @@ from starlette.websockets import WebSocket
 
 from service.api.state import State
 from service.api.streaming.direct import DirectStream
-from service.api.streaming.lifetime import Lifetime
+from service.api.streaming.lifetime import Lifetime, StreamEnd, StreamEnded
 from service.api.streaming.subscriptions import (
     ExportRoad,
     hold_resources,
@@ -22,15 +22,18 @@ from service.jobs.filters import ExportFilter
 
 
 def render_message(state: Publication) -> bytes:
-    """Return the message of a state."""
+    """Return the message of a state, or of an erasure."""
     return b'%b,"done":%b}' % (state.body[:-1], b"true" if state.terminal else b"false")
 
 
+def is_sent(state: Publication) -> bool:
+    """Tell whether sockets send a publication: they send states of exports, an erasure as the last of them."""
+    return state.type is NoticeType.EXPORT_ERASED or not isinstance(state.type, NoticeType)
+
+
 def _encode_message(to_frame: Callable[[bytes], bytes], state: Publication) -> bytes:
-    """Return the frame of a state; none of a notice: sockets send exports only."""
-    if isinstance(state.type, NoticeType):
-        return b""
-    return to_frame(render_message(state))
+    """Return the frame of a state; none of a notice that sockets do not send."""
+    return to_frame(render_message(state)) if is_sent(state) else b""
 
 
 def _share_message(to_frame: Callable[[bytes], bytes], state: Publication) -> bytes:
@@ -40,18 +43,22 @@ def _share_message(to_frame: Callable[[bytes], bytes], state: Publication) -> by
     return state.frames["messages"][1]
 
 
-def export_states(
+async def export_states(
     socket: WebSocket[State],
     user_id: str,
     job_id: str | None,
     lifetime: Lifetime,
     direct: DirectStream | None = None,
 ) -> AsyncGenerator[Publication | None, None]:
-    """Return the states of an export."""
+    """Yield the states of an export; raises StreamEnded after its erasure."""
     road = None
     if direct is not None:
         road = ExportRoad(direct, "messages", partial(_encode_message, direct.connection.encode))
-    return read_export(socket, user_id, job_id, lifetime, road)
+    async with aclosing(read_export(socket, user_id, job_id, lifetime, road)) as states:
+        async for state in states:
+            yield state
+            if state is not None and state.type is NoticeType.EXPORT_ERASED:
+                raise StreamEnded(StreamEnd.ERASED)
 
 
 async def user_states(
@@ -75,5 +82,5 @@ async def user_states(
             return
         async with aclosing(read_changes(subscriber, lifetime)) as changes:
             async for change in changes:
-                if change is not None and not isinstance(change.type, NoticeType):
-                    yield change  # this socket sends jobs only
+                if change is not None and is_sent(change):
+                    yield change

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from functools import partial
+from typing import Literal
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -31,7 +32,8 @@ from service.api.streaming.subscriptions import (
     hold_resources,
     hold_slot,
 )
-from service.fanout.publications import NoticeType, Publication
+from service.fanout.notices import ErasedExport
+from service.fanout.publications import Publication
 from service.jobs.serializers import Export
 from service.problems import (
     Erased,
@@ -58,6 +60,12 @@ class SocketState(Export):
     done: bool
 
 
+class SocketErasure(ErasedExport):
+    """The last message of an export that was erased."""
+
+    done: Literal[True]
+
+
 @declare_operation(
     "open_export_socket",
     Tag.STREAMS,
@@ -65,7 +73,7 @@ class SocketState(Export):
     answers={
         101: Answer(
             "A WebSocket: the state of the export, then each change, as JSON. `ping` is answered with `pong`.",
-            messages={"state": SocketState},
+            messages={"state": SocketState, "erased": SocketErasure},
             close_codes=EXPORT_CLOSE_CODES,
         )
     },
@@ -84,7 +92,7 @@ async def export_socket(socket: WebSocket[State]) -> None:
     answers={
         101: Answer(
             "A WebSocket: the state of each export, then each change, as JSON. `ping` is answered with `pong`.",
-            messages={"state": SocketState},
+            messages={"state": SocketState, "erased": SocketErasure},
             close_codes=CLOSE_CODES,
         )
     },
@@ -206,8 +214,6 @@ async def _send_states(
             resources.enter_context(hold_slot(socket, access.user_id))
             async with aclosing(read_states(Lifetime(access, socket.state["clock"]))) as states:
                 async for state in states:
-                    if state is not None and isinstance(state.type, NoticeType):
-                        return CODES_OF_ENDS[StreamEnd.ERASED]  # a socket sends jobs only
                     if state is not None:
                         await _send_state(socket, state)
     except StreamEnded as ended:

@@ -35,7 +35,7 @@ export class BatchPanel extends LiveView {
 	async #erase() {
 		if (!confirm("Delete the files and all data of these exports? They can't be restored.")) return;
 		await this.#call("DELETE", { purge: true });
-		const { store } = this.app; // sockets do not say what is erased
+		const { store } = this.app; // the list need not wait for a stream
 		for (const { job_id: id, batch_id: batch } of [...store.jobs]) if (batch === this.id) store.forget(id);
 		location.hash = "#/";
 	}

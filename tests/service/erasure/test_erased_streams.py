@@ -1,5 +1,6 @@
 """Streams and sockets of an export that is erased, also on another replica."""
 
+import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
@@ -9,7 +10,7 @@ from websockets.exceptions import InvalidStatus
 from service.settings import Settings
 from tests.conftest import delete_all_rows
 from tests.support.stream_calls import events_path, receive_job, socket_url, wait_close_code
-from tests.support.stream_server import StreamServer, open_server
+from tests.support.stream_server import Road, StreamServer, open_server
 
 pytestmark = pytest.mark.anyio
 
@@ -39,12 +40,28 @@ async def test_a_stream_of_an_erased_export_says_so_and_ends(server: StreamServe
     assert (await server.client.get(events_path(run))).status_code == 410
 
 
-async def test_a_socket_of_an_erased_export_is_closed_and_refused_from_then_on(server: StreamServer) -> None:
-    run = await server.submit_export()
-    async with websockets.connect(socket_url(server, run)) as socket:
-        await receive_job(socket)
+@pytest.mark.parametrize("road", Road)
+async def test_sockets_say_what_was_erased_and_that_of_the_export_ends(
+    settings: Settings, stack: AsyncExitStack, road: Road
+) -> None:
+    server = await stack.enter_async_context(open_server(settings, road=road))
+    run = await server.submit_export(export_id="chosen-id-1")
+    async with (
+        websockets.connect(socket_url(server, run)) as socket,
+        websockets.connect(f"ws://{server.address}/ws/exports?status=complete") as others,
+    ):
+        state = await receive_job(socket)
         await purge(server, run.spec.job_id)
+        while state["status"] != "erased":
+            previous, state = state, await receive_job(socket)
+        assert set(state) == {"job_id", "export_id", "erased_at", "status", "sequence", "done"}
+        assert (state["job_id"], state["export_id"], state["done"]) == (run.spec.job_id, "chosen-id-1", True)
+        assert state["sequence"] > previous["sequence"]
         assert await wait_close_code(socket) == 4410
+        assert await receive_job(others) == state
+        await others.send("ping")
+        async with asyncio.timeout(10):
+            assert await others.recv() == "pong"
     with pytest.raises(InvalidStatus) as refusal:
         await websockets.connect(socket_url(server, run))
     assert refusal.value.response.status_code == 410
