@@ -4,20 +4,19 @@ These functions take a session and never commit.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
 from sqlalchemy import ColumnElement, Row, and_, case, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.jobs.erasures import ErasedData, Erasure, to_erased_data
+from service.jobs.erasures import Erasure
 from service.jobs.filters import decode_filter
 from service.jobs.ids import new_id
 from service.jobs.models import Job
-from service.jobs.serializers import Export, format_timestamp
+from service.jobs.serializers import JobSerializer
 from service.webhooks import delivery_log
 from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS, DeliveryState, WebhookEvent
+from service.webhooks.notices import Notice, notice_of_erasure, notice_of_expiry
 from service.webhooks.outbox import INSERT_DELIVERY
 
 IDS_AT_ONCE: Final = 1_000
@@ -64,66 +63,37 @@ async def write_erased(session: AsyncSession, jobs: Sequence[Job], erased: Seque
 
     `jobs` are the exports as they were, by which the filters of endpoints go.
     """
-    events = [
-        _Event(job, WebhookEvent.ERASED, erasure.sequence, to_erased_data(erasure), erasure.erased_at)
-        for job, erasure in zip(jobs, erased, strict=True)
-    ]
-    await _write_events(session, events)
+    notices = [notice_of_erasure(erasure, erasure.erased_at) for erasure in erased]
+    await _write_notices(session, jobs, notices)
 
 
-async def write_expired(session: AsyncSession, job: Job, data: Export, *, now: float) -> int:
-    """Write an `export.expired` for each endpoint that wants it; return how many."""
-    return await _write_events(session, [_Event(job, WebhookEvent.EXPIRED, job.sequence, data, now)])
+async def write_expired(session: AsyncSession, job: Job, serializer: JobSerializer, *, now: float) -> None:
+    """Write an `export.expired` for each endpoint that wants it."""
+    await _write_notices(session, [job], [notice_of_expiry(job, serializer, now)])
 
 
-@dataclass(frozen=True)
-class _Event:
-    """An event of an export that is not a change of its state."""
-
-    job: Job
-    type: WebhookEvent
-    sequence: int
-    data: ErasedData | Export
-    at: float
-
-    def is_wanted(self, endpoint: Row[*tuple[Any, ...]]) -> bool:
-        """Tell whether an endpoint gets this event."""
-        if endpoint.job_id not in (None, self.job.job_id) or self.type not in endpoint.events.split(","):
-            return False
-        return endpoint.export_filter is None or decode_filter(endpoint.export_filter).matches(self.job)
-
-    def to_delivery(self, payload: str, endpoint_id: str) -> dict[str, object]:
-        """Return the values of a delivery."""
-        return {
-            "delivery_id": new_id(self.at),
-            "endpoint_id": endpoint_id,
-            "user_id": self.job.user_id,
-            "job_id": self.job.job_id,
-            "sequence": self.sequence,
-            "type": self.type.value,
-            "payload": payload,
-            "traceparent": None,
-            "request_id": None,
-            "now": self.at,
-        }
-
-
-async def _write_events(session: AsyncSession, events: Sequence[_Event]) -> int:
-    """Write the events of one user's exports; return how many deliveries there are."""
-    if not events:
-        return 0
-    gets_events = _gets_events(events[0].job.user_id, [event.job.job_id for event in events])
+async def _write_notices(session: AsyncSession, jobs: Sequence[Job], notices: Sequence[Notice]) -> None:
+    """Write a notice of each of these exports of one user."""
+    if not jobs:
+        return
+    gets_events = _gets_events(jobs[0].user_id, [job.job_id for job in jobs])
     columns = (ENDPOINTS.c.endpoint_id, ENDPOINTS.c.job_id, ENDPOINTS.c.events, ENDPOINTS.c.export_filter)
     endpoints = (await session.execute(select(*columns).where(ENDPOINTS.c.enabled, gets_events))).all()
-    deliveries = []
-    for event in events:
-        body = {"type": event.type, "timestamp": format_timestamp(event.at), "data": event.data}
-        payload = msgspec.json.encode(body).decode()
-        wanted = [endpoint.endpoint_id for endpoint in endpoints if event.is_wanted(endpoint)]
-        deliveries += [event.to_delivery(payload, endpoint_id) for endpoint_id in wanted]
+    deliveries = [
+        notice.to_delivery(endpoint.endpoint_id, new_id(notice.at))
+        for job, notice in zip(jobs, notices, strict=True)
+        for endpoint in endpoints
+        if _is_wanted(endpoint, job, notice.type)
+    ]
     if deliveries:
         await session.execute(_insert, deliveries)
-    return len(deliveries)
+
+
+def _is_wanted(endpoint: Row[*tuple[Any, ...]], job: Job, event: WebhookEvent) -> bool:
+    """Tell whether an endpoint gets an event of an export."""
+    if endpoint.job_id not in (None, job.job_id) or event not in endpoint.events.split(","):
+        return False
+    return endpoint.export_filter is None or decode_filter(endpoint.export_filter).matches(job)
 
 
 def _gets_events(user_id: str, job_ids: Sequence[str]) -> ColumnElement[bool]:

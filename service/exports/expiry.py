@@ -82,7 +82,7 @@ class Expiry:
                 return False
             if step == EXPIRED:
                 erasure = await erasures.record_output(session, job, now=now)
-            await delivery_erasure.write_expired(session, job, self._serializer.to_dict(job), now=now)
+            await delivery_erasure.write_expired(session, job, self._serializer, now=now)
         self._publish(job)
         if erasure is not None:
             await self._eraser.delete_now(erasure)

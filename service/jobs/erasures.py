@@ -192,7 +192,7 @@ async def find(session: AsyncSession, user_id: str, export_id: str, *, now: floa
         query = select(ERASURES).where(column == export_id, *is_young).limit(1)
         row = (await session.execute(query)).mappings().one_or_none()
         if row is not None:
-            return _to_erasure(row)
+            return to_erasure(row)
     return None
 
 
@@ -206,7 +206,7 @@ async def find_ids(session: AsyncSession, user_id: str, ids: Sequence[str], *, n
 async def list_by_ids(session: AsyncSession, job_ids: Sequence[str]) -> list[Erasure]:
     """Return the erasures of these exports, of any user."""
     rows = await session.execute(select(ERASURES).where(ERASURES.c.job_id.in_(job_ids)))
-    return [_to_erasure(row) for row in rows.mappings()]
+    return [to_erasure(row) for row in rows.mappings()]
 
 
 async def lease_due(session: AsyncSession, *, limit: int, lease_seconds: float, now: float) -> list[Erasure]:
@@ -215,7 +215,7 @@ async def lease_due(session: AsyncSession, *, limit: int, lease_seconds: float, 
     ids = due.order_by(ERASURES.c.next_at).limit(limit).with_for_update(skip_locked=True)
     leased = update(ERASURES).where(ERASURES.c.job_id.in_(ids)).values(next_at=now + lease_seconds)
     rows = await session.execute(leased.returning(ERASURES))
-    return [_to_erasure(row) for row in rows.mappings()]
+    return [to_erasure(row) for row in rows.mappings()]
 
 
 async def record_sweeps(session: AsyncSession, swept: Mapping[Erasure, float | None]) -> None:
@@ -245,6 +245,6 @@ def _key_of(erasure: Erasure) -> dict[str, Any]:
     return {"same_job_id": erasure.job_id, "same_sweeps": erasure.sweeps}
 
 
-def _to_erasure(row: Mapping[Any, Any]) -> Erasure:
+def to_erasure(row: Mapping[Any, Any]) -> Erasure:
     """Convert a row of either database; SQLite stores booleans as numbers."""
     return msgspec.convert({**row, "is_moving": bool(row["is_moving"])}, Erasure)

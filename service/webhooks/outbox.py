@@ -39,6 +39,7 @@ from service.jobs.serializers import JobSerializer, format_timestamp
 from service.jobs.transition_sql import select_by_ids
 from service.jobs.transitions import CHANGED_JOBS, to_job
 from service.webhooks.models import UNSENT_PROGRESS, WebhookEvent
+from service.webhooks.notices import notice_of_batch
 
 _SELECT_ENDPOINTS: Final = """
 SELECT endpoint_id, user_id, job_id, events, export_filter FROM webhook_endpoints
@@ -152,7 +153,7 @@ class Outbox:
             users = to_json_array({batch.user_id for batch in completed})
             endpoints = await fetch(_select_endpoints(dialect), {"users": users, "jobs": "[]"})
             interested = [
-                _build_batch_delivery(batch, endpoint["endpoint_id"], now)
+                notice_of_batch(batch, now).to_delivery(endpoint["endpoint_id"], new_id(now))
                 for batch in completed
                 for endpoint in endpoints
                 if _wants_batch(endpoint, batch)
@@ -221,23 +222,6 @@ def _wants_batch(endpoint: Any, completed: CompletedBatch) -> bool:
     shows_batch = column is None or decode_filter(column).matches_batch(completed.batch)
     is_of_user = endpoint["user_id"] == completed.user_id
     return is_of_user and shows_batch and WebhookEvent.BATCH_COMPLETED in endpoint["events"].split(",")
-
-
-def _build_batch_delivery(completed: CompletedBatch, endpoint_id: str, now: float) -> Row:
-    event_type = WebhookEvent.BATCH_COMPLETED
-    body = {"type": event_type, "timestamp": format_timestamp(now), "data": completed.data}
-    return {
-        "delivery_id": new_id(now),
-        "endpoint_id": endpoint_id,
-        "user_id": completed.user_id,
-        "job_id": completed.batch_id,
-        "sequence": 1,
-        "type": event_type.value,
-        "payload": msgspec.json.encode(body).decode(),
-        "traceparent": None,
-        "request_id": None,
-        "now": now,
-    }
 
 
 @cache

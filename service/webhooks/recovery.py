@@ -3,19 +3,19 @@
 These functions take a session and never commit.
 """
 
-from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import ColumnElement, and_, exists, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.jobs.models import FINAL, JOBS, Job
 from service.jobs.serializers import JobSerializer
-from service.jobs.transitions import to_job
+from service.webhooks.missed_events import KINDS, PastEvent, Search
 from service.webhooks.models import DELIVERIES, Delivery, DeliveryState, Endpoint, delivery_from_row
-from service.webhooks.outbox import INSERT_DELIVERY, build_delivery, build_payload
+from service.webhooks.outbox import INSERT_DELIVERY
 
-BATCH_ROWS: Final = 500
+Position = tuple[int, str]
+"""Where a recovery goes on: at which kind of event, and after which id."""
+START: Final[Position] = (0, "")
 _insert: Final = text(INSERT_DELIVERY)
 
 
@@ -38,61 +38,43 @@ async def recover_missed(
     serializer: JobSerializer,
     *,
     since: float,
-    after: str,
+    position: Position = START,
     now: float,
-) -> tuple[int, str | None]:
-    """Requeue final events that the endpoint wants and has not received.
+) -> tuple[int, Position | None]:
+    """Requeue final events and notices since a time that the endpoint wants and has not received.
 
-    Each call takes a batch of the exports that ended after `since`; `after` is the last job id of the previous batch,
-    "" at first. Return how many deliveries are due now, and the last job id of this batch or None at the end.
+    Each call ends after a full batch of one kind of event. Return how many deliveries are due now, and where the next
+    batch begins or None at the end.
     """
-    jobs = await _list_ended_jobs(session, endpoint, since=since, after=after)
-    count = 0
-    for job in jobs:
-        if endpoint.is_interested_in(job):
-            count += await _redeliver_missed(session, endpoint, job, serializer, now)
-    return count, jobs[-1].job_id if len(jobs) == BATCH_ROWS else None
+    search = Search(session, endpoint, serializer, since, now)
+    wanted = [list_past for types, list_past in KINDS if not types.isdisjoint(endpoint.event_types)]
+    count, (kind, after) = 0, position
+    for list_past in wanted[kind:]:
+        events, last = await list_past(search, after)
+        for event in events:
+            count += await _send_missed(search, event)
+        if last is not None:
+            return count, (kind, last)
+        kind, after = kind + 1, ""
+    return count, None
 
 
-async def _list_ended_jobs(
-    session: AsyncSession, endpoint: Endpoint, *, since: float, after: str
-) -> Sequence[Job]:
-    query = select(JOBS).where(
-        JOBS.c.user_id == endpoint.user_id,
-        JOBS.c.completed_at >= since,
-        JOBS.c.status.in_(FINAL),
-        JOBS.c.job_id > after,
-    )
-    if endpoint.job_id:
-        query = query.where(JOBS.c.job_id == endpoint.job_id)
-    rows = await session.execute(query.order_by(JOBS.c.job_id).limit(BATCH_ROWS))
-    return [to_job(row) for row in rows.mappings()]
-
-
-async def _redeliver_missed(
-    session: AsyncSession, endpoint: Endpoint, job: Job, serializer: JobSerializer, now: float
-) -> int:
+async def _send_missed(search: Search, event: PastEvent) -> bool:
     """Make one delivery due, unless it was delivered or is about to be sent."""
-    is_same_event = and_(
-        DELIVERIES.c.endpoint_id == endpoint.endpoint_id,
-        DELIVERIES.c.job_id == job.job_id,
-        DELIVERIES.c.sequence == job.transition_sequence,
-    )
+    is_same = and_(DELIVERIES.c.endpoint_id == search.endpoint.endpoint_id, event.is_same)
     has_ended = DELIVERIES.c.state.in_((DeliveryState.FAILED.value, DeliveryState.SUPERSEDED.value))
     # A delivery that waits for its next attempt need not wait: the owner says that the endpoint is back.
     is_retrying = and_(
-        DELIVERIES.c.state == DeliveryState.PENDING.value, DELIVERIES.c.tries > 0, _is_unsent(now)
+        DELIVERIES.c.state == DeliveryState.PENDING.value, DELIVERIES.c.tries > 0, _is_unsent(search.now)
     )
     # Not marked as requested: a newer event of the export may still supersede it.
-    is_missed = and_(is_same_event, or_(has_ended, is_retrying))
-    if await _requeue(session, is_missed, now, requested=False) is not None:
-        return 1
-    if (await session.execute(select(exists().where(is_same_event)))).scalar_one():
-        return 0
-    delivery = build_delivery(job, endpoint.endpoint_id, build_payload(job, serializer, now), now)
-    # The event is the end, also of a job that was edited since.
-    await session.execute(_insert, delivery | {"sequence": job.transition_sequence})
-    return 1
+    is_missed = and_(is_same, or_(has_ended, is_retrying))
+    if await _requeue(search.session, is_missed, search.now, requested=False) is not None:
+        return True
+    if event.build is None or (await search.session.execute(select(exists().where(is_same)))).scalar_one():
+        return False
+    await search.session.execute(_insert, event.build())
+    return True
 
 
 def _is_unsent(now: float) -> ColumnElement[bool]:

@@ -144,27 +144,27 @@ async def redeliver(request: Request[State]) -> Response:
     problems=(EndpointDisabled,),
 )
 async def recover(request: Request[State]) -> Response:
-    """Send the final events since a time that the webhook has not received."""
+    """Send the final events and notices since a time that the webhook has not received."""
     endpoint = await _load_enabled_endpoint(request)
     body, _ = await read_json(request, RecoverBody)
-    recovered, after = 0, ""
+    recovered, position = 0, recovery.START
     while True:
         async with request.state["database"].transaction() as session:
             # Two recoveries at the same time must not send an event twice.
             await transitions.lock_user(session, endpoint.user_id)
-            count, last_job_id = await recovery.recover_missed(
+            count, next_position = await recovery.recover_missed(
                 session,
                 endpoint,
                 request.state["webhook_serializer"],
                 since=body.since.timestamp(),
-                after=after,
+                position=position,
                 now=request.state["clock"].wall(),
             )
         recovered += count
         request.state["delivery_worker"].wake()
-        if last_job_id is None:
+        if next_position is None:
             return json_response(Recovery(recovered=recovered), 202)
-        after = last_job_id
+        position = next_position
 
 
 async def _load_enabled_endpoint(request: Request[State]) -> Endpoint:

@@ -128,7 +128,7 @@ async def test_a_recovery_goes_by_the_filter(harness: WebhookHarness) -> None:
     endpoint = await harness.create_endpoint(export_filter=encode_filter(ExportFilter(project_id="8")))
     async with harness.database.transaction() as session:
         count, _ = await recovery.recover_missed(
-            session, endpoint, JobSerializer(""), since=BEGIN - 1, after="", now=harness.clock.now
+            session, endpoint, JobSerializer(""), since=BEGIN - 1, now=harness.clock.now
         )
     await harness.deliver_all()
     assert count == 1

@@ -30,7 +30,7 @@ async def recover(harness: WebhookHarness, endpoint: Endpoint) -> int:
     serializer = JobSerializer("https://exports.example")
     async with harness.database.transaction() as session:
         count, _ = await recovery.recover_missed(
-            session, endpoint, serializer, since=BEGIN, after="", now=harness.clock.now
+            session, endpoint, serializer, since=BEGIN, now=harness.clock.now
         )
     return count
 

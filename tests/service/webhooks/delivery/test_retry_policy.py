@@ -181,7 +181,7 @@ async def test_missed_events_are_recovered_once(harness: WebhookHarness) -> None
         async with harness.database.transaction() as session:
             results += [
                 await recovery.recover_missed(
-                    session, enabled, serializer, since=BEGIN, after="", now=harness.clock.now
+                    session, enabled, serializer, since=BEGIN, now=harness.clock.now
                 )
             ]
         await harness.deliver_all()
@@ -201,9 +201,7 @@ async def test_a_recovered_event_is_superseded_by_a_newer_one(harness: WebhookHa
         enabled = await endpoint_status.enable(session, "ada", endpoint.endpoint_id)
         assert enabled is not None
         serializer = JobSerializer("https://exports.example")
-        await recovery.recover_missed(
-            session, enabled, serializer, since=BEGIN, after="", now=harness.clock.now
-        )
+        await recovery.recover_missed(session, enabled, serializer, since=BEGIN, now=harness.clock.now)
     harness.respond_with(500)
     await harness.deliver_all()
     harness.respond_with(204)
