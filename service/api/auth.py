@@ -188,7 +188,7 @@ class Authenticator:
             signed = token.removeprefix(PORTAL_PREFIX)
             claims = decode_token(signed, self._ticket_key, ["HS256"], expected, leeway_seconds=0)
             return await self._access_from_claims(claims)
-        except (jwt.PyJWTError, Unauthenticated) as error:  # whoever has the link knows nothing of a key
+        except (jwt.PyJWTError, Unauthenticated) as error:  # the holder of the link knows of no key
             raise _invalid_token("The portal's link is invalid or expired; ask for a new one.") from error
 
     async def _verify_token(self, token: str) -> Access:

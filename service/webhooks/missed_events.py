@@ -48,7 +48,7 @@ class Search:
 class PastEvent:
     """An event that the endpoint wants: `is_same` matches its deliveries, `build` makes another.
 
-    `build` is None if nothing tells any more whether the endpoint wants it: then only a stored one is sent again.
+    `build` is None if it is not known any more whether the endpoint wants it: then only a stored one is sent again.
     """
 
     is_same: ColumnElement[bool]

@@ -111,9 +111,7 @@ MATRIX = {
     # Without an upgrade, these only say what to send.
     "GET /ws/export/{job_id}": Need.NOTHING,
     "GET /ws/exports": Need.NOTHING,
-    "GET /framehook.js": Need.NOTHING,
-    "GET /framehook-react.js": Need.NOTHING,
-    "GET /framehook-element.js": Need.NOTHING,
+    **dict.fromkeys((f"GET /framehook{part}.js" for part in ("", "-react", "-element")), Need.NOTHING),
     **dict.fromkeys(("GET /", "GET /console/{file}", "GET /portal", "GET /portal/portal.js"), Need.NOTHING),
     "GET /sample.mp4": Need.NOTHING,
     "GET /healthz": Need.NOTHING,
