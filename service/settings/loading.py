@@ -3,6 +3,7 @@
 An invalid value stops the start with a sentence that names it.
 """
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from pydantic_core import ErrorDetails
 from service.settings.conflicts import find_conflicts
 from service.settings.env_file import InvalidEnvFile, find_unknown_names, read_names
 from service.settings.model import ENV_FILE, Settings
-from service.settings.text import describe_error
+from service.settings.text import describe_error, is_utf8
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]+")
 
@@ -36,7 +37,7 @@ class Inspection:
     """The settings, and a sentence for each problem.
 
     `invalid` has the names of what is invalid or does not fit together. Where a value is invalid, `settings` has the
-    default; it is None if `.env` can't be read.
+    default; it is None if `.env` or the environment can't be read.
     """
 
     settings: Settings | None
@@ -56,6 +57,7 @@ def inspect_settings(**overrides: object) -> Inspection:
     """Read the settings, and return all that is wrong with them."""
     try:
         read_env_file_names(overrides.get("_env_file", ENV_FILE))
+        _check_encoding()
     except BadSettings as error:
         return Inspection(None, (str(error),), frozenset())
     values = {name: value for name, value in overrides.items() if value is not None}
@@ -70,6 +72,16 @@ def inspect_settings(**overrides: object) -> Inspection:
     conflicts = [line for line in find_conflicts(settings) if not names.intersection(_NAME.findall(line))]
     names.update(name for line in conflicts for name in _NAME.findall(line))
     return Inspection(settings, (*problems, *conflicts), frozenset(names))
+
+
+def _check_encoding() -> None:
+    """Raise BadSettings if a variable is no text, which could neither be checked nor shown."""
+    texts = {name: value for name, value in os.environ.items() if name.lower() in Settings.model_fields}
+    broken = sorted(name for name, value in texts.items() if not is_utf8(value))
+    if broken:
+        raise BadSettings(
+            "\n".join(f"{name}: the value is not UTF-8; set it again as text" for name in broken)
+        )
 
 
 def read_env_file_names(file: object) -> dict[str, int]:

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, SecretStr
 
-from service.settings.types import Default, SettingsGroup
+from service.settings.types import MAX_DAYS, Default, Dollars, SettingsGroup
 
 
 class RunSettings(SettingsGroup):
@@ -44,9 +44,9 @@ class RunSettings(SettingsGroup):
     """runs of one user at a time"""
     max_queued_per_user: Annotated[int, Field(ge=1)] = 100
     """exports of one user that wait or run"""
-    max_cost_per_user_day_usd: Annotated[float, Field(ge=0), Default("`0`: no limit")] = 0.0
+    max_cost_per_user_day_usd: Annotated[Dollars, Default("`0`: no limit")] = 0.0
     """what the exports of one user may [cost](api.md#limit-costs) in a day (UTC), in US dollars"""
-    max_cost_per_day_usd: Annotated[float, Field(ge=0), Default("`0`: no limit")] = 0.0
+    max_cost_per_day_usd: Annotated[Dollars, Default("`0`: no limit")] = 0.0
     """what all exports may cost in a day"""
     priority_seconds: Annotated[float, Field(ge=0, le=86_400)] = 600.0
     """the head start of a high priority among one user's exports"""
@@ -75,5 +75,5 @@ class RunSettings(SettingsGroup):
     `WATCH_SECONDS`)"""
     watch_seconds: Annotated[float, Field(gt=0, le=3_600)] = 5.0
     """how often runs and leases are checked"""
-    timeline_days: Annotated[float, Field(gt=0)] = 30.0
+    timeline_days: Annotated[float, Field(gt=0, le=MAX_DAYS)] = 30.0
     """how long timelines and the webhook log are kept"""

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, SecretStr
 
-from service.settings.types import Default, SettingsGroup, Url
+from service.settings.types import MAX_DAYS, Default, SettingsGroup, Url
 
 
 class StorageSettings(SettingsGroup):
@@ -25,10 +25,10 @@ class StorageSettings(SettingsGroup):
     max_bytes_per_user: Annotated[int, Field(ge=0), Default("`0`: no limit")] = 0
     """bytes that one user's uploads, also those that are only announced, and outputs may take; more is refused with
     413 (`storage_quota_exceeded`)"""
-    output_days: Annotated[float, Field(ge=0), Default("`0`: kept")] = 0.0
+    output_days: Annotated[float, Field(ge=0, le=MAX_DAYS), Default("`0`: kept")] = 0.0
     """days after its creation after which the file of an export is deleted; an export may ask for fewer
     (`expires_in_days`). It holds for exports that are created from then on"""
-    upload_days: Annotated[float, Field(ge=0), Default("`0`: kept")] = 0.0
+    upload_days: Annotated[float, Field(ge=0, le=MAX_DAYS), Default("`0`: kept")] = 0.0
     """days after which an upload is deleted, unless an active export reads it then"""
     max_output_bytes: Annotated[int, Field(ge=1), Default("100 GiB")] = 100 * 2**30
     """largest output; an export may write the greater of 16 GiB and 20 times its sources, up to this"""

@@ -21,3 +21,12 @@ def describe_error(loc: tuple[int | str, ...], message: str) -> str:
     """Return what is wrong with a setting as a sentence that names it."""
     message = _PYDANTIC_TEXT.sub(r"must be \1", message.removeprefix("Value error, "))
     return f"{str(loc[0]).upper()}: {message}" if loc else message
+
+
+def is_utf8(text: str) -> bool:
+    """Tell whether text of the operating system is UTF-8; Python keeps other bytes as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

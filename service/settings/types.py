@@ -98,6 +98,9 @@ def _parse_network(value: Any) -> Network:
     return network
 
 
+MAX_DAYS = 36_600
+"""A hundred years. Times so many days from now can be shown; those of the year 10000 can't."""
+Dollars = Annotated[float, Field(ge=0, le=1_000_000_000)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Secret = Annotated[SecretStr, AfterValidator(check_secret)]
 Secrets = Annotated[
