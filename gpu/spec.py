@@ -10,6 +10,8 @@ from pydantic import ConfigDict, Field, SerializeAsAny, model_validator
 from gpu.config import ExportConfig, StrictModel
 from gpu.export_types.registry import parse_config
 
+CodecName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")]
+
 
 class WireModel(StrictModel):
     """A part of the spec that the service writes: a run ignores what a later service adds to it."""
@@ -84,7 +86,31 @@ class AttemptSpec(TypedConfig):
     deadline_seconds: Annotated[float, Field(gt=0)] = 3_600.0
 
 
-class EstimateSpec(TypedConfig):
-    """What an estimate needs: a configuration, and where its sources are read, by key."""
+class DescribedTrack(StrictModel):
+    """An audio track of a described source; one without a `sample_rate` can't be decoded."""
 
-    sources: dict[str, LocalFile | RemoteObject]
+    codec: CodecName
+    channels: Annotated[int, Field(ge=1, le=1_024)] | None = None
+    sample_rate: Annotated[int, Field(ge=1, le=10_000_000)] | None = 48_000
+
+
+class DescribedSource(StrictModel):
+    """A video that is not here, by what a probe says of it: seconds, pixels as displayed, and bytes.
+
+    `audio_tracks` are in the order of the file.
+    """
+
+    duration: Annotated[float, Field(gt=0, le=10_000_000)]
+    width: Annotated[int, Field(ge=1, le=1_000_000)]
+    height: Annotated[int, Field(ge=1, le=1_000_000)]
+    fps: Annotated[float, Field(gt=0, le=10_000)]
+    variable_fps: bool = False
+    codec: CodecName
+    size: Annotated[int, Field(ge=1, le=2**53)]
+    audio_tracks: Annotated[tuple[DescribedTrack, ...], Field(max_length=256)] = ()
+
+
+class EstimateSpec(TypedConfig):
+    """What an estimate needs: a configuration, and its sources by key: where they are read, or what is known of one."""
+
+    sources: dict[str, LocalFile | RemoteObject | DescribedSource]

@@ -54,14 +54,24 @@ def _read_bits_per_pixel(sources: Collection[Source]) -> float:
     bits = pixels = 0.0
     for source in sources:
         own_pixels = float(source.width * source.height * source.rate) * source.duration
-        is_intra = av.Codec(source.codec, "r").intra_only
+        is_intra = _is_intra(source)
         bits += FOOTAGE_BITS_PER_PIXEL * own_pixels if is_intra else _read_bit_rate(source) * source.duration
         pixels += own_pixels
     return bits / pixels
 
 
+def _is_intra(source: Source) -> bool:
+    """Tell whether each picture is coded alone; of a description the codec may be any word."""
+    try:
+        return av.Codec(source.codec, "r").intra_only
+    except av.codec.codec.UnknownCodecError:
+        return False
+
+
 def _read_bit_rate(source: Source) -> float:
     """Return the bits per second of the video, or of the whole file where its headers don't say."""
+    if source.absent_bytes is not None:
+        return 8 * source.absent_bytes / source.duration
     with open_container(source.path) as container:
         bit_rate = cast(VideoStream, container.streams[source.video]).codec_context.bit_rate
     return float(bit_rate or 8 * measure_size(source.path) / source.duration)

@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING
 from gpu.config import VideoConfig
 from gpu.errors import ExportError
 from gpu.estimates.answer import EstimatedOutput, PlannedExport
+from gpu.estimates.described import build_source, describe_absent
 from gpu.estimates.output_size import estimate_copy_bytes, estimate_video_bytes
 from gpu.export_types.base import FileOutput
-from gpu.export_types.planning import Plan, plan_export, read_source
+from gpu.export_types.planning import Plan, choose_audio, plan_export, read_source
 from gpu.export_types.registry import find_export_type
 from gpu.media.encode import Render
 from gpu.media.passthrough import PassthroughSource
 from gpu.sources.describe import describe
+from gpu.sources.description import SourceDescription
 from gpu.sources.probe_process import MAX_REMOTE_BYTES, open_request
 from gpu.sources.source import Source
-from gpu.spec import EstimateSpec
+from gpu.spec import DescribedSource, EstimateSpec, LocalFile, RemoteObject
 from gpu.transfer.limited_reader import ByteBudget
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ def plan_estimate(spec: EstimateSpec) -> PlannedExport:
     """
     sources = _read_sources(spec)
     plan = plan_export(find_export_type(spec.type), spec.config, sources)
-    descriptions = {key: describe(source) for key, source in sources.items()}
+    descriptions = {key: _describe(spec.sources[key], source) for key, source in sources.items()}
     first = descriptions[spec.config.input_keys[0]]
     return {
         "output": _describe_output(plan, spec, sources),
@@ -46,12 +48,20 @@ def plan_estimate(spec: EstimateSpec) -> PlannedExport:
     }
 
 
+def _describe(origin: LocalFile | RemoteObject | DescribedSource, source: Source) -> SourceDescription:
+    return describe_absent(origin, source) if isinstance(origin, DescribedSource) else describe(source)
+
+
 def _read_sources(spec: EstimateSpec) -> dict[str, Source]:
     budget, sources, locs = ByteBudget(MAX_REMOTE_BYTES), {}, spec.config.locate_inputs()
     for key in spec.config.input_keys:
+        origin = spec.sources[key]
         with _locate_errors(locs.get(key, ())):
-            location: SourceLocation = open_request(spec.sources[key], budget)
-            sources[key] = read_source(location, spec.config, listen=False)
+            if isinstance(origin, DescribedSource):
+                sources[key] = choose_audio(build_source(origin), spec.config, listen=False)
+            else:
+                location: SourceLocation = open_request(origin, budget)
+                sources[key] = read_source(location, spec.config, listen=False)
     return sources
 
 

@@ -22,7 +22,11 @@ def read_source(location: "SourceLocation", config: ExportConfig, *, listen: boo
 
     Without `listen` no audio is decoded: a track that is silent may be selected. Raises ExportError.
     """
-    source = probe(location)
+    return choose_audio(probe(location), config, listen=listen)
+
+
+def choose_audio(source: Source, config: ExportConfig, *, listen: bool) -> Source:
+    """Return a source with the audio that the export takes; raises ExportError."""
     return select_audio(source, config, listen=listen) if isinstance(config, VideoConfig) else source
 
 

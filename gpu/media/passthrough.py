@@ -59,6 +59,8 @@ def is_copyable(source: Source, config: VideoConfig) -> bool:
     has_breaks = source.scan is not None and source.scan.breaks > 0
     if config.fps is not None or has_breaks or source.width % 2 or source.height % 2:
         return False
+    if source.absent_bytes is not None:
+        return False  # nothing says how its pictures are coded
     with open_container(source.path) as container:
         stream = prepare_video_stream(container, source.video)
         start_time = float((stream.start_time or 0) * (stream.time_base or 0))

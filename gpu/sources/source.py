@@ -43,9 +43,8 @@ if TYPE_CHECKING:
 
 MAX_SIDE = 16_384
 MAX_DURATION_SECONDS = 24 * 3_600.0
-_MAX_ERRORS = 25
 # A recording may begin inside a group of pictures: no packet before the next keyframe can be decoded.
-_MAX_ERRORS_BEFORE_FIRST = 5_000
+_MAX_ERRORS, _MAX_ERRORS_BEFORE_FIRST = 25, 5_000
 # Encoders and muxers let audio begin this much before the video: the first frame need not be shown longer for it.
 _LEAD_IN_SECONDS = 0.1
 # How much of a stream is read before it is decoded.
@@ -61,7 +60,8 @@ class Source:
     `duration` is the video's, in seconds from the source's start; `origin` is that start on the container's clock, and
     `first_frame_time` is in seconds after it. `rate` is in frames per second, an average if it is `variable`.
     `background` is the colour where there is no picture. `tracks` are the audio tracks, `audio` the selected ones, and
-    `audio_candidates` all that could be selected, best first. `notes` are sentences for the job's timeline.
+    `audio_candidates` all that could be selected, best first. `notes` are sentences for the job's timeline. A file that
+    is not here has `absent_bytes`: it can be planned, not read.
     """
 
     path: "SourceLocation"
@@ -82,6 +82,7 @@ class Source:
     notes: tuple[str, ...] = ()
     timing: Timing = field(default_factory=Timing)
     scan: Scan | None = None
+    absent_bytes: int | None = None
 
     @property
     def export_start(self) -> float:
@@ -108,7 +109,7 @@ def probe(path: "SourceLocation", scan: Scan | None = None) -> Source:
         # would wait for this thread, which waits for that one when it closes the decoder (a deadlock).
         listing = read_listing(container)
         stream = _select_stream(container, path)
-        _check_size(stream.width, stream.height)
+        check_size(stream.width, stream.height)
         return _read_source(path, container, stream, listing, scan)
 
 
@@ -125,7 +126,7 @@ def _read_source(
     if scan is None and not timing.untimed:
         scan = scan_file(path, container, stream.index)
     duration = find_duration(path, container, stream, timing, scan)
-    _check_duration(duration)
+    check_duration(duration)
     rate, variable = _detect_rate(path, stream, head, timing, scan)
     first = decode_first_frame(container, stream, head)
     width, height = display_size(first, stream.sample_aspect_ratio)
@@ -181,7 +182,7 @@ def _decode(packets: "Iterator[Packet[VideoStream]]") -> Iterator[VideoFrame]:
     for packet in packets:
         try:
             for frame in decoder.decode(packet):
-                _check_size(frame.width, frame.height)
+                check_size(frame.width, frame.height)
                 frames += 1
                 yield frame
         except av.FFmpegError as error:
@@ -224,12 +225,14 @@ def _select_stream(container: InputContainer, path: "SourceLocation") -> VideoSt
     return prepare_video_stream(container, stream.index)
 
 
-def _check_duration(seconds: float) -> None:
+def check_duration(seconds: float) -> None:
+    """Raise ExportError for a source that is too long."""
     if seconds > MAX_DURATION_SECONDS:
         raise ExportError("source_too_large", "The source is longer than 24 hours.")
 
 
-def _check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int) -> None:
+    """Raise ExportError for a picture that is too large or none."""
     if width <= 0 or height <= 0:
         raise ExportError("source_unreadable", UNREADABLE)
     if max(width, height) > MAX_SIDE or width * height > MAX_FRAME_PIXELS:

@@ -1,11 +1,11 @@
 """Estimate an export from its sources and from what exports took before; nothing is stored."""
 
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Final, TypedDict
 
 from gpu.config import VideoConfig
 from gpu.estimates.answer import EstimatedOutput, EstimatedSource, PlannedExport
-from gpu.spec import EstimateSpec
+from gpu.spec import DescribedSource, EstimateSpec
 from infra.storage import Storage
 from service.exports.forecasts import RunForecasts
 from service.exports.models import ExportRequest
@@ -13,6 +13,8 @@ from service.exports.service import ExportService
 from service.forecast.work import SourceFacts
 from service.ingest.prober import Prober, locate_object
 
+ABSENT_KEY: Final = "uploads/0/video"
+"""Stands for the key that a file gets when it is uploaded."""
 MIN_CHUNK_SECONDS = 2.0
 """Chunks are not much shorter."""
 
@@ -53,15 +55,22 @@ class Estimator:
     usd_per_second: float | None
     has_remote_chunks: bool
 
-    async def estimate(self, user_id: str, request: ExportRequest) -> Estimate:
-        """Return what the export would take and become.
+    async def estimate(
+        self, user_id: str, request: ExportRequest, described: DescribedSource | None = None
+    ) -> Estimate:
+        """Return what the export would take and become; `described` is the source with ABSENT_KEY.
 
         Raises the Invalid of its submission, the UnreadableSource that its sources would end it with, and what keeps
         the service from reading them.
         """
-        await self.exports.check(user_id, request)
+        await self.exports.check(user_id, request, absent_keys={ABSENT_KEY} if described else ())
         config = request.config
-        sources = {key: await locate_object(self.storage, user_id, key) for key in config.input_keys}
+        sources = {
+            key: described
+            if described is not None and key == ABSENT_KEY
+            else await locate_object(self.storage, user_id, key)
+            for key in config.input_keys
+        }
         spec = EstimateSpec(type=request.type, config=config, sources=sources)
         planned = await self.prober.estimate(user_id, spec)
         seconds = self._predict(request, planned)

@@ -4,7 +4,7 @@ What a single request and a batch of a thousand need is the same, and takes the 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -41,7 +41,9 @@ class Intake:
     limits: ExportLimits
     clock: Callable[[], float]
 
-    async def check(self, user_id: str, requests: Sequence[ExportRequest]) -> None:
+    async def check(
+        self, user_id: str, requests: Sequence[ExportRequest], *, absent_keys: Collection[str] = ()
+    ) -> None:
         """Check what can be checked before the transaction. Raises a problem that names the request."""
         now = self.clock()
         max_days = self.limits.max_schedule_days
@@ -50,7 +52,7 @@ class Intake:
         )
         check_each(requests, lambda it: self.budgets.check_limit(it.max_cost_usd))
         keys = {key for request in requests for key in request.config.input_keys}
-        missing = await checks.find_missing(self.storage, user_id, keys)
+        missing = await checks.find_missing(self.storage, user_id, keys - set(absent_keys))
         check_each(requests, lambda it: checks.check_sources(it.config, missing))
         check_each(requests, lambda it: checks.check_output_place(self.storage, user_id, it.config))
         await self._check_urls(requests)

@@ -5,7 +5,7 @@ run in the transaction of the change, one user at a time.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from infra.database.base import Database
@@ -71,9 +71,12 @@ class ExportService:
             own_endpoints = await endpoints.list_by_job(session, user_id, job.job_id)
         return Submitted(job, own_endpoints[0] if own_endpoints else None)
 
-    async def check(self, user_id: str, request: ExportRequest) -> None:
-        """Raise Invalid for a request that would be refused even if there were no other exports."""
-        await self._intake.check(user_id, [request])
+    async def check(self, user_id: str, request: ExportRequest, *, absent_keys: Collection[str] = ()) -> None:
+        """Raise Invalid for a request that would be refused even if there were no other exports.
+
+        Sources with one of the `absent_keys` need not be there.
+        """
+        await self._intake.check(user_id, [request], absent_keys=absent_keys)
 
     async def get(self, user_id: str, job_id: str) -> Job:
         """Return one of the user's exports, by its own id or the chosen one; raises NotFound or Erased."""

@@ -5,18 +5,27 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Any, NoReturn, Union, get_args, get_origin
+from typing import Annotated, Any, NoReturn, Union, get_args, get_origin
 
 import pydantic
+import typer
 
 from framehook import FramehookError
-from gpu.export_types.registry import UnknownExportType, find_export_type
+from gpu.export_types.registry import BUILT_IN, UnknownExportType, find_export_type
 from service.video_types import NoVideoType, find_video_type
 
 MAX_CONFIG_BYTES = 2 * 2**20
 MAX_ERRORS_SHOWN = 10
 PLACEHOLDER_KEY = "uploads/0/video"
 """Placeholder for the key that the video gets when it is uploaded."""
+TYPES = f"{', '.join(BUILT_IN)}, or a type of an installed package"
+
+
+Type = Annotated[str, typer.Option("--type", metavar="TYPE", help=f"Type of the export: {TYPES}.")]
+Config = Annotated[
+    str,
+    typer.Option(metavar="FILE|JSON", help="Parameters of the type: a JSON file, or the JSON itself."),
+]
 
 
 def read_config(source: str) -> dict[str, Any]:

@@ -1,19 +1,21 @@
 """The command that says what an export would take, before anything is sent."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 
-from framehook import Client, Estimate, FramehookError
+from framehook import Client, Estimate, FramehookError, Unreachable
 from framehook.estimates import Quantiles
 from framehook.settings import DEFAULT_URL
 from service.cli.console import format_duration, format_size
-from service.cli.errors import print_errors
-from service.cli.exports.check import check_config, check_video, read_config
-from service.cli.exports.create import Config, Type
+from service.cli.errors import print_error, print_errors
+from service.cli.exports.check import Config, Type, check_config, check_video, read_config
 from service.cli.options import AsJson, Server, Token, open_client
+
+if TYPE_CHECKING:
+    from service.cli.exports.local_plan import LocalPlan
 
 
 def estimate(
@@ -30,7 +32,8 @@ def estimate(
 ) -> None:
     """Say what an export would take, or why it would fail.
 
-    A file is read on this machine and not sent. The exit status is 2 if its export would fail, 4 for a key.
+    A file is read on this machine and only described to the service. The exit status is 2 if its export would fail, 4
+    for a key.
     """
     with print_errors(), open_client(server, token) as client:
         parameters = read_config(config)
@@ -50,8 +53,23 @@ def _estimate(client: Client, video: str, type_: str, parameters: dict[str, Any]
     plan = plan_local_export(path, type_, parameters)
     if plan is None:
         raise FramehookError(f"{video} can't be estimated here; upload it, and give its key")
+    try:
+        return estimate_plan(client, path, type_, parameters, plan)
+    except Unreachable as error:
+        print_error(f"time and cost are not known: {error}")
     unknown = Quantiles()
     return Estimate(seconds=unknown, cost_usd=unknown, output=plan.output, source=plan.source)
+
+
+def estimate_plan(
+    client: Client, file: Path, type_: str, parameters: dict[str, Any], plan: "LocalPlan"
+) -> Estimate:
+    """Return the plan of a file on this machine, with the time and cost that the service expects of its export.
+
+    The service gets a description of the file; what the file becomes is known here.
+    """
+    estimated = client.estimate(type_, parameters, source=plan.describe(file))
+    return msgspec.structs.replace(estimated, output=plan.output, source=plan.source)
 
 
 def describe_estimate(estimate: Estimate) -> str:

@@ -10,10 +10,11 @@ from typing import Any
 import msgspec
 
 from framehook import FramehookError
-from framehook.estimates import EstimatedOutput, EstimatedSource
+from framehook.estimates import DescribedSource, DescribedTrack, EstimatedOutput, EstimatedSource
 from gpu.crash_signals import crash_error, is_crash
 from gpu.errors import INTERNAL, OUT_OF_MEMORY
 from gpu.export_types.registry import find_export_type
+from gpu.sources.description import SourceDescription
 from gpu.spec import EstimateSpec, LocalFile
 from service.cli.exports.check import PLACEHOLDER_KEY
 
@@ -23,10 +24,29 @@ _INCONCLUSIVE = frozenset({INTERNAL.code, OUT_OF_MEMORY.code})
 
 
 class LocalPlan(msgspec.Struct, frozen=True):
-    """What the export of the file becomes."""
+    """What the export of the file becomes, and what a probe says of the file."""
 
     output: EstimatedOutput
     source: EstimatedSource
+    sources: dict[str, SourceDescription]
+
+    def describe(self, file: Path) -> DescribedSource:
+        """Return what the service has to know of the file."""
+        description = self.sources[PLACEHOLDER_KEY]
+        codecs = [track["codec"] for track in description["picture_tracks"] if track["chosen"]]
+        return DescribedSource(
+            duration=description["duration"],
+            width=description["width"],
+            height=description["height"],
+            fps=description["fps"],
+            variable_fps=description["variable_fps"],
+            codec=next(iter(codecs), "unknown"),
+            size=file.stat().st_size,
+            audio_tracks=tuple(
+                DescribedTrack(track["codec"], track["channels"], track["sample_rate"])
+                for track in description["audio_tracks"]
+            ),
+        )
 
 
 def plan_local_export(

@@ -28,6 +28,8 @@ from framehook.errors import Unavailable as Unavailable
 from framehook.errors import UnexpectedResponse as UnexpectedResponse
 from framehook.errors import Unreachable as Unreachable
 from framehook.errors import UnsupportedType as UnsupportedType
+from framehook.estimates import DescribedSource as DescribedSource
+from framehook.estimates import DescribedTrack as DescribedTrack
 from framehook.estimates import Estimate as Estimate
 from framehook.models import DownloadUrl as DownloadUrl
 from framehook.models import Export as Export

@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any, Generic, TypeVar, Unpack
 
 from framehook.batches.models import ChangedExports
-from framehook.estimates import Estimate
+from framehook.estimates import DescribedSource, Estimate
 from framehook.export_calls import PAGE_LIMIT, ExportCalls
 from framehook.models import DownloadUrl, Export, Page, Timeline, Upload
 from framehook.options import ExportEdits, ExportOptions, ExportOrId, Filters
@@ -36,10 +36,12 @@ class BlockingExportCalls(Generic[AnyClient]):
         self,
         type: str,  # noqa: A002 - its name on the wire
         config: Mapping[str, Any],
+        *,
+        source: DescribedSource | None = None,
         **options: Unpack[ExportOptions],
     ) -> Estimate:
         """Return what an export would take and become, without creating it."""
-        return run(self._client.estimate(type, config, **options))
+        return run(self._client.estimate(type, config, source=source, **options))
 
     def get(self, export: ExportOrId) -> Export:
         """Return the present state of an export."""

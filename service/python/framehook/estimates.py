@@ -33,6 +33,27 @@ class AudioTrack(msgspec.Struct, frozen=True):
     chosen: bool = False
 
 
+class DescribedTrack(msgspec.Struct, frozen=True):
+    """An audio track of a file that is not uploaded; without a `sample_rate` it can't be decoded."""
+
+    codec: str
+    channels: int | None = None
+    sample_rate: int | None = 48_000
+
+
+class DescribedSource(msgspec.Struct, frozen=True, kw_only=True):
+    """A video that is not uploaded: seconds, pixels as displayed, and bytes; audio tracks in the order of the file."""
+
+    duration: float
+    width: int
+    height: int
+    fps: float
+    variable_fps: bool = False
+    codec: str
+    size: int
+    audio_tracks: tuple[DescribedTrack, ...] = ()
+
+
 class EstimatedSource(msgspec.Struct, frozen=True):
     """The first source of an export, as a probe describes it."""
 

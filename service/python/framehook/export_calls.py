@@ -6,9 +6,11 @@ from datetime import date
 from typing import Any, Literal, Unpack
 from urllib.parse import quote
 
+import msgspec
+
 from framehook.batches.models import ChangedExports
 from framehook.errors import QuotaExceeded
-from framehook.estimates import Estimate
+from framehook.estimates import DescribedSource, Estimate
 from framehook.http_client import HttpClient
 from framehook.models import DownloadUrl, Export, Exports, Page, Timeline, Upload, Uploads
 from framehook.options import (
@@ -54,15 +56,19 @@ class ExportCalls:
         self,
         type: str,  # noqa: A002 - its name on the wire
         config: Mapping[str, Any],
+        *,
+        source: DescribedSource | None = None,
         **options: Unpack[ExportOptions],
     ) -> Estimate:
         """Return what an export would take and become, without creating it.
 
-        Raises Problem with the `code` and sentence that the export would end with, if its source does not fit.
+        `source` describes a file that is not uploaded; `config` has no `input_key` then. Raises Problem with the `code`
+        and sentence that the export would end with, if its source does not fit.
         """
-        return await self._http.load(
-            Estimate, "POST", "/api/exports/estimate", body=_export_body(type, config, options)
-        )
+        body = _export_body(type, config, options)
+        if source is not None:
+            body["source"] = msgspec.to_builtins(source)
+        return await self._http.load(Estimate, "POST", "/api/exports/estimate", body=body)
 
     async def get(self, export: ExportOrId) -> Export:
         """Return the present state of an export."""

@@ -9,6 +9,7 @@ from typing import Self
 import pytest
 
 from framehook import Client
+from service.cli.exports.create import LARGE_BYTES
 from service.cli.exports.local_plan import plan_local_export
 from tests.service.cli.commands import CommandResult, run
 from tests.support.fakes import FakeRunner
@@ -62,8 +63,8 @@ async def test_an_estimate_of_a_key_is_that_of_the_service(
                 json.loads(run("estimate", video, *words, FRAMEHOOK_URL=server.url).out)
                 for video in (key, source)
             )
-            assert of_key["output"] == of_file["output"]
-            assert of_key["source"] == of_file["source"]
+            assert of_key == of_file
+            assert of_file["seconds"]["p50"] > 0
             shown = run("estimate", key, *config_words(FRAMING), FRAMEHOOK_URL=server.url)
             assert shown.out.startswith("Output: 320x180, 0.5 s, about ")
             refused = run("estimate", key, *config_words(OUTSIDE), FRAMEHOOK_URL=server.url)
@@ -71,6 +72,34 @@ async def test_an_estimate_of_a_key_is_that_of_the_service(
             assert refused.err == "framehook: The crop at 0.00 s is outside the picture of 320 x 180.\n"
 
         await asyncio.to_thread(compare)
+
+
+def test_without_a_service_time_and_cost_of_a_file_are_not_known(source: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    result = run("estimate", source, *config_words(FRAMING), FRAMEHOOK_URL=url)
+    assert (result.status, result.out.count("\n")) == (0, 1)
+    assert result.out.startswith("Output: 320x180, 0.5 s, about ")
+    assert "time and cost are not known" in result.err
+
+
+def test_an_export_of_a_large_file_says_what_it_takes_before_it_is_sent(source: Path) -> None:
+    with source.open("ab") as file:
+        file.truncate(LARGE_BYTES)
+    estimated = {
+        "seconds": {"p50": 90.0, "p90": 240.0},
+        "gpu_seconds": 90.0,
+        "cost_usd": {"p50": 0.02, "p90": 0.05},
+        "output": {"width": 320, "height": 180, "duration": 0.5, "size": 1},
+        "source": {"duration": 0.5, "width": 320, "height": 180, "fps": 30.0, "audio_tracks": []},
+    }
+    refusal = ScriptedResponse(413, body=b'{"title": "The file is too large."}')
+    with serve_script(ScriptedResponse(200, body=json.dumps(estimated).encode()), refusal) as service:
+        result = run("export", source, *config_words(FRAMING), FRAMEHOOK_URL=service.url)
+        paths = [request.path for request in service.requests]
+    assert paths == ["/api/exports/estimate", "/api/uploads"]
+    assert "Time: about 1:30, in nine of ten at most 4:00\nCost: about $0.0200" in result.err
+    described = json.loads(service.requests[0].body)["source"]
+    assert (described["size"], described["width"], described["codec"]) == (LARGE_BYTES, 320, "h264")
 
 
 def test_a_check_that_takes_too_long_is_left_to_the_service(source: Path) -> None:

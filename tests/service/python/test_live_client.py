@@ -14,7 +14,16 @@ import anyio
 import pytest
 
 import framehook
-from framehook import Conflict, Export, ExportCancelled, ExportFailed, NotFound, Problem, Unauthenticated
+from framehook import (
+    Conflict,
+    DescribedSource,
+    Export,
+    ExportCancelled,
+    ExportFailed,
+    NotFound,
+    Problem,
+    Unauthenticated,
+)
 from framehook.errors import Gone
 from tests.service.conftest import JWT_SECRET, token
 from tests.service.python.any_client import AnyClient, ClientFactory, create_export
@@ -186,6 +195,9 @@ async def test_an_estimate_says_what_an_export_becomes_or_why_it_fails(
     with pytest.raises(Problem) as caught:
         await client.call("estimate", "framing", config | {"trim": {"start": 7, "end": 8}})
     assert (caught.value.code, caught.value.errors[0].name) == ("clip_outside_source", "config.trim")
+    source = DescribedSource(duration=0.5, width=320, height=180, fps=30.0, codec="h264", size=4_000)
+    of_description = await client.call("estimate", "framing", FRAMING, source=source)
+    assert (of_description.seconds, of_description.source) == (estimate.seconds, estimate.source)
     assert await client.call("list_active") == ()
 
 

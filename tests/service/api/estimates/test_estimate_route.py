@@ -89,6 +89,58 @@ async def test_what_no_export_would_be_created_for_is_answered_as_its_creation(a
         assert estimated == {**created, "instance": URL}
 
 
+DESCRIBED = {
+    "duration": 1.0,
+    "width": 320,
+    "height": 180,
+    "fps": 30.0,
+    "codec": "h264",
+    "size": 9_000,
+    "audio_tracks": [{"codec": "aac", "channels": 1}],
+}
+
+
+async def test_a_file_that_is_not_uploaded_is_estimated_by_its_description(
+    app: AppHarness, film: bytes
+) -> None:
+    app.put_object(content=film)
+    uploaded = (await app.client.post(URL, json=app.export_body())).json()
+    body = app.export_body(source=DESCRIBED | {"size": len(film)})
+    del body["config"]["input_key"]
+    answer = await app.client.post(URL, json=body)
+    assert answer.status_code == 200, answer.text
+    described = answer.json()
+    assert described["output"].pop("size") > 0
+    del uploaded["output"]["size"]
+    assert [described["source"].pop("audio_tracks")[0]["codec"]] == ["aac"]
+    del uploaded["source"]["audio_tracks"]
+    assert described == uploaded
+    assert (await fetch_jobs(app.database), await fetch_events(app.database)) == ({}, [])
+
+
+@pytest.mark.parametrize(
+    ("config", "source", "status", "loc"),
+    [
+        ({"trim": {"start": 0, "end": 30}}, {}, 422, ["config", "trim"]),
+        ({"input_key": SOURCE}, {}, 422, ["source"]),
+        ({}, {"fps": 0}, 422, ["source", "fps"]),
+        ({}, {"path": "/etc/passwd"}, 422, ["source", "path"]),
+        ({}, {"width": 90_000}, 422, ["config", "input_key"]),
+        ({}, {"size": 2**50}, 413, None),
+    ],
+)
+async def test_a_description_is_checked_as_a_file(
+    app: AppHarness, config: dict[str, Any], source: dict[str, Any], status: int, loc: list[str] | None
+) -> None:
+    body = app.export_body(source=DESCRIBED | source)
+    del body["config"]["input_key"]
+    body["config"] |= config
+    problem = assert_problem(await app.client.post(URL, json=body), status)
+    assert (problem["errors"][0]["loc"] if loc else None) == loc
+    created = await app.client.post("/api/exports", json=body)
+    assert assert_problem(created, 422)["code"] == "invalid"  # an export needs the file itself
+
+
 async def test_an_estimate_reads_the_users_own_files_alone(multi_user_app: AppHarness, film: bytes) -> None:
     multi_user_app.put_object(content=film, user="ada")
     body = multi_user_app.export_body()

@@ -29,6 +29,8 @@ PAIRS: dict[type[msgspec.Struct], str] = {
     estimates.EstimatedOutput: "EstimatedOutput",
     estimates.EstimatedSource: "EstimatedSource",
     estimates.AudioTrack: "SoundTrack",
+    estimates.DescribedSource: "DescribedSource",
+    estimates.DescribedTrack: "DescribedTrack",
     models.Span: "TimelinePhase",
     usages.Usage: "Usage",
     usages.UsageGroup: "UsageGroup",
