@@ -49,7 +49,7 @@ class CommandFailed(FramehookError):
 
 @contextmanager
 def print_errors() -> Iterator[None]:
-    """Exit with a sentence and a status on a FramehookError, an OSError or Ctrl-C."""
+    """Exit with a sentence and a status on a FramehookError, an OSError, text that is not UTF-8, or Ctrl-C."""
     try:
         yield
     except FramehookError as error:
@@ -60,6 +60,8 @@ def print_errors() -> Iterator[None]:
         path = f"{error.filename}: " if error.filename else ""
         status = USAGE_STATUS if error.filename else FAILED_STATUS
         exit_with(status, f"{path}{(error.strerror or str(error)).lower()}")
+    except UnicodeEncodeError:  # Python keeps other bytes of an argument as lone surrogates
+        exit_with(USAGE_STATUS, "an argument is not UTF-8; write it as text")
     except KeyboardInterrupt:
         exit_with(INTERRUPTED_STATUS, "interrupted")
 

@@ -17,6 +17,7 @@ from gpu.export_types.registry import find_export_type
 from gpu.sources.description import SourceDescription
 from gpu.spec import EstimateSpec, LocalFile
 from service.cli.exports.check import PLACEHOLDER_KEY
+from service.settings.text import is_utf8
 
 MAX_SECONDS = 60.0
 """A file of a format without an index is read whole, so a plan may take long; the service finds out in any case."""
@@ -54,10 +55,11 @@ def plan_local_export(
 ) -> LocalPlan | None:
     """Return what the export of a file becomes; None if that can't be found out here.
 
-    It can't if another source is in storage. Raises FramehookError for a file that the export would fail with.
+    It can't if another source is in storage, or if the path is not UTF-8, as JSON must be. Raises FramehookError for a
+    file that the export would fail with.
     """
     config = find_export_type(type_).config.model_validate({**parameters, "input_key": PLACEHOLDER_KEY})
-    if config.input_keys != [PLACEHOLDER_KEY]:
+    if config.input_keys != [PLACEHOLDER_KEY] or not is_utf8(str(file.absolute())):
         return None
     sources = {PLACEHOLDER_KEY: LocalFile(path=str(file.absolute()))}
     line, status = _run_process(EstimateSpec(type=type_, config=config, sources=sources), max_seconds)

@@ -1,5 +1,7 @@
 """The command that writes a test video."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +9,17 @@ import typer
 
 from framehook import FramehookError
 from service.cli.errors import print_errors
+
+
+@contextmanager
+def removal_on_failure(path: Path) -> Iterator[None]:
+    """Delete a file that could not be written whole."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise
 
 
 def sample(
@@ -24,7 +37,8 @@ def sample(
         if path.exists():
             raise FramehookError(f"{path} exists already: name another file, or remove it first.")
         try:
-            sample_video.write_video(path)
+            with removal_on_failure(path):
+                sample_video.write_video(path)
         except OSError as error:
             raise FramehookError(f"{path} can't be written: {error.strerror or error}.") from error
     typer.echo(f"Wrote {path}, {path.stat().st_size / 2**20:.1f} MiB.")

@@ -1,6 +1,10 @@
 """Each kind of error has one exit status."""
 
 import errno
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +20,7 @@ from framehook import (
     UnexpectedResponse,
     Unreachable,
 )
+from service.cli import entry
 from service.cli.errors import CommandFailed, describe_error, print_errors
 from tests.service.cli.commands import run
 
@@ -69,3 +74,30 @@ def test_words_that_no_command_has_are_wrong_usage() -> None:
         result = run(*words)
         assert (result.status, result.out) == (2, ""), words
         assert "Error: " in result.err
+
+
+@pytest.mark.parametrize(
+    ("words", "output", "status", "sentence"),
+    [
+        pytest.param(["types"], "/dev/full", 1, "no space left on device", id="a full disk"),
+        pytest.param(["show", "\udcff"], os.devnull, 2, "not UTF-8", id="an argument that is no text"),
+        pytest.param(["types"], None, 0, "", id="no standard output"),
+    ],
+)
+def test_what_is_wrong_with_the_terminal_is_a_sentence(
+    words: list[str],
+    output: str | None,
+    status: int,
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["framehook", *words])
+    stream = output and Path(output).open("w", encoding="utf-8")  # noqa: SIM115 - a full disk fails its end, too
+    monkeypatch.setattr(sys, "stdout", stream)
+    with pytest.raises(SystemExit) as exit_:
+        entry.run()
+    with suppress(OSError):
+        sys.stdout.close()
+    assert (exit_.value.code or 0) == status
+    assert sentence in capsys.readouterr().err

@@ -241,3 +241,11 @@ def test_a_deleted_upload_is_uploaded_again(source: Path, tmp_path: Path) -> Non
         "/put",
         "/api/exports",
     ]
+
+
+def test_a_file_whose_name_is_not_utf8_is_exported(source: Path, tmp_path: Path) -> None:
+    renamed = source.rename(tmp_path / "match\udcff.mp4")
+    with serve_script(ScriptedResponse(500)) as service:
+        service.responses = [*upload_responses(service), JOB]
+        result = run_export(renamed, service, tmp_path, "--type", "framing", "--config", json.dumps(FRAMING))
+    assert result.status == 0, result.err

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from gpu.sources.source import probe
+from service.cli.exports.sample import removal_on_failure
 from service.cli.main import app
 
 
@@ -29,3 +31,16 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["sample", str(tmp_path / "none" / "sample.mp4")])
     assert result.exit_code != 0
     assert "can't be written" in result.stderr
+
+
+def test_a_sample_that_can_not_be_written_whole_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "sample.mp4"
+
+    def write_half() -> None:
+        with removal_on_failure(path):
+            path.write_bytes(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
+    assert not path.exists()
