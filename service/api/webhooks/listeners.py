@@ -71,7 +71,7 @@ class OutcomeBody(StrictModel):
 
     model_config = require_one_of("status", "error")
 
-    status: Annotated[int, pydantic.Field(ge=100, le=599)] | None = None
+    status: Annotated[int, pydantic.Field(ge=100, le=999)] | None = None
     seconds: Annotated[float, pydantic.Field(ge=0, le=MAX_OUTCOME_SECONDS)]
     error: OutcomeError | None = None
     excerpt: Annotated[str, pydantic.Field(max_length=MAX_EXCERPT, pattern=NO_NUL_PATTERN)] | None = None

@@ -100,6 +100,9 @@ async def test_an_error_of_the_receiver_is_a_failed_attempt(
     recorded = await post_outcome(server, listener, await next_delivery(events), error=error)
     assert recorded["state"] == "failed"  # a test is sent once
     assert recorded["attempts"][0]["error"] == error
+    await send_test(server, listener)
+    recorded = await post_outcome(server, listener, await next_delivery(events), status=999)
+    assert (recorded["state"], recorded["attempts"][0]["status"]) == ("failed", 999)  # as from a URL
 
 
 async def test_only_the_owner_may_listen_and_report(server: StreamServer, stack: AsyncExitStack) -> None:
