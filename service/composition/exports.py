@@ -9,6 +9,7 @@ from service.batches.service import BatchService
 from service.clock import Clock
 from service.composition.services import Base, Jobs, Webhooks
 from service.costs.control import Budgets
+from service.costs.days import DAY_SECONDS
 from service.dispatch.runners import Runner
 from service.estimates.estimate import Estimator
 from service.exports.erasure import SETTLED_SECONDS, Eraser, Listeners
@@ -119,7 +120,7 @@ def create_removal(
     clock: Clock,
 ) -> Removal:
     """Create what deletes, with the limits of the settings; `serializer` shows jobs to webhooks."""
-    limits = UploadLimits(settings.max_bytes_per_user, settings.upload_days * 86_400)
+    limits = UploadLimits(settings.max_bytes_per_user, settings.upload_days * DAY_SECONDS)
     return Removal(
         eraser,
         UploadService(database, storage, eraser, limits, clock),

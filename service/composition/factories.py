@@ -21,6 +21,7 @@ from service.api.auth import Authenticator
 from service.api.origins.policy import OriginPolicy
 from service.api.state import Limits as RequestLimits
 from service.clock import Clock
+from service.costs.days import DAY_SECONDS
 from service.dispatch.attempt_specs import SpecBuilder
 from service.dispatch.observation import Limits
 from service.dispatch.runners import LocalRunner, Runner
@@ -160,7 +161,7 @@ def create_lease_renewal(settings: Settings, database: Database, clock: Clock) -
 
 def create_maintenance_loops(settings: Settings, database: Database, storage: Storage) -> dict[str, Loop]:
     """Create the loops that delete old rows and uploads, and that report a database outage once."""
-    days = Retention(settings.timeline_days * 86_400, audit_seconds=settings.audit_days * 86_400)
+    days = Retention(settings.timeline_days * DAY_SECONDS, audit_seconds=settings.audit_days * DAY_SECONDS)
     return {
         "housekeeping": RetentionTask(database, days).run,
         "outage": OutageLogFilter(database.check).run,

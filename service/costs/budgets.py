@@ -69,24 +69,26 @@ class DayAccount:
 
     def find_reached(self, user_id: str, *, day: int) -> str | None:
         """Return why exports of the user may not run on this day, as a sentence; None if they may."""
-        if day != self._day:
-            return None
-        limits = self._limits
-        if limits.total_usd is not None and self._total >= limits.total_usd:
+        if self._has_reached_total(day):
             return f"The budget of the service for today is used up until {format_end(day)}."
-        if limits.user_usd is not None and self._by_user.get(user_id, 0.0) >= limits.user_usd:
-            return f"Your exports have used up their budget of ${limits.user_usd:g} a day until {format_end(day)}."
+        if self._has_reached_own(user_id, day):
+            usd = self._limits.user_usd
+            return f"Your exports have used up their budget of ${usd:g} a day until {format_end(day)}."
         return None
 
     def list_reached(self, *, day: int) -> list[str] | None:
         """Return the users whose exports may not run on this day; None for all users."""
-        if day != self._day:
-            return []
-        if self._limits.total_usd is not None and self._total >= self._limits.total_usd:
+        if self._has_reached_total(day):
             return None
-        if (limit := self._limits.user_usd) is None:
-            return []
-        return [user_id for user_id, usd in self._by_user.items() if usd >= limit]
+        return [user_id for user_id in self._by_user if self._has_reached_own(user_id, day)]
+
+    def _has_reached_total(self, day: int) -> bool:
+        limit = self._limits.total_usd
+        return day == self._day and limit is not None and self._total >= limit
+
+    def _has_reached_own(self, user_id: str, day: int) -> bool:
+        limit = self._limits.user_usd
+        return day == self._day and limit is not None and self._by_user.get(user_id, 0.0) >= limit
 
 
 def find_own_limit(usd: float | None, max_usd: float | None) -> Failure | None:
