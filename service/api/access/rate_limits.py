@@ -48,6 +48,7 @@ class RateLimits:
         self._quotas = quotas
         self._monotonic = monotonic
         self._full_at: dict[tuple[RouteClass, str], float] = {}
+        self._forget_at = MAX_BUCKETS
 
     def take(self, route_class: RouteClass, user_id: str) -> dict[str, str]:
         """Count a request and return the headers of its response; raises RateLimited."""
@@ -64,14 +65,19 @@ class RateLimits:
                 f"send this one again in {headers['Retry-After']} s.",
                 headers=headers,
             )
-        if len(self._full_at) >= MAX_BUCKETS:
-            self._full_at = {key: at for key, at in self._full_at.items() if at > now}
+        if len(self._full_at) >= self._forget_at:
+            self._forget_full(now)
         self._full_at[route_class, user_id] = full_at
         left = (WINDOW_SECONDS - (full_at - now)) / seconds
         remaining = math.floor(left + _ROUNDING_SECONDS)
         headers = _describe(route_class, quota, remaining, wait=(remaining + 1 - left) * seconds)
         del headers["Retry-After"]
         return headers
+
+    def _forget_full(self, now: float) -> None:
+        """Forget the buckets that are full; the next time when there are twice as many as are left."""
+        self._full_at = {key: at for key, at in self._full_at.items() if at > now}
+        self._forget_at = max(MAX_BUCKETS, 2 * len(self._full_at))
 
 
 def limit_request(limits: RateLimits, connection: HTTPConnection[Any], user_id: str) -> None:

@@ -76,6 +76,26 @@ def test_no_minute_has_more_than_the_bucket_and_what_flows_in(quota: int, pauses
     assert accepted <= quota + (bucket.now - 1_000) * quota / 60 + 1e-3
 
 
+class CountedTime(float):
+    """A time that counts how often it is compared with another."""
+
+    comparisons = 0
+
+    def __lt__(self, other: float) -> bool:
+        CountedTime.comparisons += 1
+        return float(self) < other
+
+
+def test_a_request_costs_no_more_when_many_users_wait() -> None:
+    now = CountedTime(1_000.0)
+    limits = RateLimits({READS: 5}, lambda: now)
+    requests = MAX_BUCKETS + 500
+    CountedTime.comparisons = 0
+    for number in range(requests):
+        limits.take(READS, f"user {number}")
+    assert 0 < CountedTime.comparisons <= 4 * requests
+
+
 def test_the_headers_say_what_is_left_and_when_there_is_more() -> None:
     bucket = Bucket(quota=2)
     lines = [bucket.limits.take(READS, "ada")["RateLimit"] for _ in range(2)]
