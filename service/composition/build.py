@@ -29,11 +29,11 @@ from service.dispatch.attempt_failures import AttemptEnder
 from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.rescuer import Rescuer
 from service.dispatch.run_control import RunControl
-from service.exports.erasure import Listeners
+from service.exports.erasure import ErasureObservers
 from service.exports.forecasts import RunForecasts
 from service.fanout.changes import JobChanges
 from service.fanout.hub import Hub
-from service.fanout.listener import ChangeListener
+from service.fanout.notification_channel import NotificationChannel
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.finalizer import Finalizer
 from service.ingest.prober import Prober
@@ -122,8 +122,8 @@ def _build_jobs(base: Base, webhooks: Webhooks, replacements: Replacements) -> J
         limits=limits,
         clock=clock,
     )
-    listeners = Listeners(changes.publish_erased, webhooks.worker.wake)
-    eraser = create_eraser(settings, database, storage, runner, listeners, clock)
+    observers = ErasureObservers(changes.publish_erased, webhooks.worker.wake)
+    eraser = create_eraser(settings, database, storage, runner, observers, clock)
     removal = create_removal(settings, database, storage, eraser, changes, base.webhook_serializer, clock)
     return Jobs(changes, writer, leases, finalizer, rescuer, dispatcher, removal, forecasts)
 
@@ -156,8 +156,8 @@ def _list_loops(base: Base, webhooks: Webhooks, jobs: Jobs) -> dict[str, Loop]:
         **create_maintenance_loops(base.settings, base.database, base.storage),
     }
     if (feed := base.database.change_feed) is not None:
-        listener = ChangeListener(
+        channel = NotificationChannel(
             base.database, feed, base.hub, jobs.changes, webhooks.listeners, base.clock.wall
         )
-        loops["relay"] = listener.run
+        loops["relay"] = channel.run
     return loops

@@ -12,7 +12,7 @@ from service.costs.control import Budgets
 from service.costs.days import DAY_SECONDS
 from service.dispatch.runners import Runner
 from service.estimates.estimate import Estimator
-from service.exports.erasure import SETTLED_SECONDS, Eraser, Listeners
+from service.exports.erasure import SETTLED_SECONDS, Eraser, ErasureObservers
 from service.exports.expiry import Expiry
 from service.exports.forecasts import RunForecasts
 from service.exports.intake import Intake
@@ -99,7 +99,7 @@ def create_eraser(
     database: Database,
     storage: Storage,
     runner: Runner,
-    listeners: Listeners,
+    observers: ErasureObservers,
     clock: Clock,
 ) -> Eraser:
     """Create what purges exports.
@@ -107,7 +107,7 @@ def create_eraser(
     It waits for outputs that are being moved for twice the length of their leases.
     """
     settled_seconds = max(SETTLED_SECONDS, 2 * settings.finalize_lease_seconds)
-    return Eraser(database, storage, runner, listeners, clock=clock, settled_seconds=settled_seconds)
+    return Eraser(database, storage, runner, observers, clock=clock, settled_seconds=settled_seconds)
 
 
 def create_removal(

@@ -79,8 +79,8 @@ async def _check_ports(settings: Settings) -> list[Finding]:
         if port is None:
             continue
         try:
-            for listener in open_sockets(settings.host, port, setting):
-                listener.close()
+            for server_socket in open_sockets(settings.host, port, setting):
+                server_socket.close()
         except StartError as error:
             findings.append(finding_from("ports", error))
         else:

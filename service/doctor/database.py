@@ -44,9 +44,9 @@ async def examine_database(settings: Settings) -> list[Finding]:
 async def _check_notifications(url: str, sender: asyncpg.Connection) -> Finding:
     """Check that another connection gets a notification: replicas hear of each other's changes by them."""
     channel, arrived = f"framehook_doctor_{uuid.uuid4().hex}", asyncio.Event()
-    listener = await asyncpg.connect(asyncpg_dsn(url), timeout=CONNECT_SECONDS)
+    connection = await asyncpg.connect(asyncpg_dsn(url), timeout=CONNECT_SECONDS)
     try:
-        await listener.add_listener(channel, lambda *_: arrived.set())
+        await connection.add_listener(channel, lambda *_: arrived.set())
         await sender.execute(f"NOTIFY {channel}")
         async with asyncio.timeout(NOTIFY_SECONDS):
             await arrived.wait()
@@ -57,7 +57,7 @@ async def _check_notifications(url: str, sender: asyncpg.Connection) -> Finding:
             "use its session mode, or connect to the server itself",
         )
     finally:
-        listener.terminate()
+        connection.terminate()
     return ok("notifications", "reach other connections")
 
 

@@ -54,7 +54,7 @@ TABLES = (
 
 
 @dataclass(frozen=True)
-class Listeners:
+class ErasureObservers:
     """Who learns of an erasure after its commit: the streams of this process, and the worker of webhooks."""
 
     publish: Callable[[Erasure], None]
@@ -69,7 +69,7 @@ class Eraser:
         database: Database,
         storage: Storage,
         runner: Runner,
-        listeners: Listeners,
+        observers: ErasureObservers,
         *,
         clock: Clock,
         settled_seconds: float = SETTLED_SECONDS,
@@ -77,7 +77,7 @@ class Eraser:
         self._database = database
         self._storage = storage
         self._runner = runner
-        self._listeners = listeners
+        self._observers = observers
         self._clock = clock
         self._settled_seconds = settled_seconds
         self._clock_check = ClockCheck()
@@ -90,8 +90,8 @@ class Eraser:
         erasure = await self._purge_rows(user_id, job_id)
         if erasure is None:
             return
-        self._listeners.publish(erasure)
-        self._listeners.wake_deliveries()
+        self._observers.publish(erasure)
+        self._observers.wake_deliveries()
         await self.delete_now(erasure)
 
     async def purge_all(self, user_id: str, job_ids: Sequence[str]) -> None:
@@ -99,8 +99,8 @@ class Eraser:
         async with self._database.transaction() as session:
             erased = await _erase_rows(session, user_id, job_ids, now=self._clock.wall())
         for erasure in erased:
-            self._listeners.publish(erasure)
-        self._listeners.wake_deliveries()
+            self._observers.publish(erasure)
+        self._observers.wake_deliveries()
         await self._sweep_now(erased)
 
     async def delete_now(self, erasure: Erasure) -> None:

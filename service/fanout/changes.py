@@ -36,8 +36,9 @@ class JobChanges:
     """Carries out what a committed change of jobs calls for.
 
     Code that commits a change calls `notify`, after the commit and outside of the transaction. There are three
-    exceptions: the batch writer publishes many jobs together, so the finalizer only cleans up after it; the listener
-    only publishes, since the replica that made the change has cleaned up; an edit calls for no cleanup.
+    exceptions: the batch writer publishes many jobs together, so the finalizer only cleans up after it; the
+    notification channel only publishes, since the replica that made the change has cleaned up; an edit calls for no
+    cleanup.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from infra.database.base import BatchConnection, to_json_array
 from service.api.streaming import subscriptions
 from service.fanout.initial_states import InitialStatesReader
-from service.fanout.listener import ChangeListener
+from service.fanout.notification_channel import NotificationChannel
 from service.fanout.publications import Publication, publication_of
 from service.ingest import sql, store
 from service.ingest.apply import apply_all
@@ -88,12 +88,12 @@ def skip_stored_state() -> None:
 
 
 def skip_catch_up() -> None:
-    """Do not read what other replicas changed while the listener was disconnected."""
+    """Do not read what other replicas changed while the notification channel was disconnected."""
 
-    async def nothing(_relay: ChangeListener) -> None:
+    async def nothing(_channel: NotificationChannel) -> None:
         return
 
-    _replace(ChangeListener, "_reload_subscribed", nothing)
+    _replace(NotificationChannel, "_reload_subscribed", nothing)
 
 
 def publish_before_commit() -> None:

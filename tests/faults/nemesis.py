@@ -93,7 +93,7 @@ class Nemesis:
         assert postgres is not None
         async with postgres.busy:
             if step.action is Action.LINES:
-                await postgres.cut_listeners()
+                await postgres.cut_notification_channels()
                 return
             await postgres.stop(crash=step.action is Action.CRASH)
             await asyncio.sleep(step.seconds)

@@ -61,7 +61,7 @@ async def test_a_lost_line_is_noticed_at_once(cluster: Cluster) -> None:
     listener = asyncio.create_task(database.listen(on_ready, on_change))
     await asyncio.wait_for(listening.wait(), 10)
     begun = time.monotonic()
-    await postgres_of(cluster).cut_listeners()
+    await postgres_of(cluster).cut_notification_channels()
     await asyncio.wait_for(listener, 9)  # less than the interval of its own checks
     assert time.monotonic() - begun < 5
     await database.close()

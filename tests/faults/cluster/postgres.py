@@ -49,7 +49,7 @@ class Postgres:
             await asyncio.to_thread(self._start)
             self._up = True
 
-    async def cut_listeners(self) -> None:
+    async def cut_notification_channels(self) -> None:
         """Terminate the LISTEN connections of replicas and no others."""
         try:
             connection = await asyncpg.connect(asyncpg_dsn(self.url), timeout=5)
@@ -58,7 +58,7 @@ class Postgres:
             finally:
                 await connection.close()
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-            return  # the server is down, and so is every listener
+            return  # the server is down, and so is every channel
 
     async def find_stuck(self) -> list[str]:
         """Return connections of the service that have idled in a transaction for long."""

@@ -9,7 +9,7 @@ from sqlalchemy import func, select, update
 from infra.storage import FolderStorage
 from infra.storage.errors import StorageUnavailable
 from infra.storage.signed import UrlSigner
-from service.exports.erasure import RETRY_SECONDS, Eraser, Listeners
+from service.exports.erasure import RETRY_SECONDS, Eraser, ErasureObservers
 from service.jobs.erasures import ERASURES, FIRST_SWEEP_SECONDS, Erasure
 from service.webhooks.models import ATTEMPTS
 from tests.service.conftest import bearer
@@ -45,8 +45,8 @@ def create_replica(app: AppHarness, storage: FolderStorage, clock: MovableClock)
     def publish(erasure: Erasure) -> None:
         published.append(erasure.job_id)
 
-    listeners = Listeners(publish, lambda: None)
-    return Eraser(app.database, storage, app.runner, listeners, clock=clock.clock), published
+    observers = ErasureObservers(publish, lambda: None)
+    return Eraser(app.database, storage, app.runner, observers, clock=clock.clock), published
 
 
 async def complete(app: AppHarness) -> dict[str, Any]:

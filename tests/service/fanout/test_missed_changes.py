@@ -7,7 +7,7 @@ import pytest
 from infra.database.base import ChangedRow
 from service.fanout.changes import JobChanges
 from service.fanout.hub import Hub
-from service.fanout.listener import ChangeListener
+from service.fanout.notification_channel import NotificationChannel
 from service.fanout.publications import NoticeType
 from service.fanout.subscribers import HubClosed, Subscriber
 from service.jobs.serializers import JobSerializer
@@ -33,11 +33,11 @@ async def test_a_stream_of_all_exports_gets_an_erasure_that_its_replica_missed(a
     job = await app.submit_export()
     hub, subscriber = Hub(), Subscriber()
     changes = JobChanges(hub, JobSerializer(""), NoCleanup())
-    listener = ChangeListener(app.database, NewLine(), hub, changes, Listeners())
+    channel = NotificationChannel(app.database, NewLine(), hub, changes, Listeners())
     hub.subscribe(subscriber, user_id="local")
     assert (await app.client.delete(f"/api/exports/{job['job_id']}?purge=true")).status_code == 204
-    await listener.run()
-    await listener.run()  # cut again
+    await channel.run()
+    await channel.run()  # cut again
     hub.close()
     erased = await subscriber.next()
     assert (erased.type, erased.job_id) == (NoticeType.EXPORT_ERASED, job["job_id"])

@@ -29,7 +29,7 @@ MAX_ERASED = 1_000
 """How many of the erasures that were missed are published."""
 
 
-class ChangeListener:
+class NotificationChannel:
     """Listen to the database and publish here what other replicas changed."""
 
     def __init__(
