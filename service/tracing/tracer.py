@@ -1,5 +1,6 @@
 """Make spans and send them to a collector, by OpenTelemetry; its own `OTEL_…` variables hold as well."""
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -15,7 +16,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 NAME: Final = "framehook"
 EXPORT_SECONDS: Final = 5.0
-"""How long a collector may take, all tries together; the end of the service waits for the last spans."""
+"""How long a collector may take, all tries together; the end of the service waits as long for the last spans."""
 NANOSECONDS: Final = 1_000_000_000
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 
@@ -54,10 +55,15 @@ class TracedSpan:
 class Tracing:
     """Spans of this process, which belong to no global state of OpenTelemetry."""
 
-    def __init__(self, exporter: SpanExporter) -> None:
-        """Send spans in batches, from a thread; what a collector does not take is dropped."""
+    def __init__(self, exporter: SpanExporter, close_seconds: float = EXPORT_SECONDS) -> None:
+        """Send spans in batches, from a thread; what a collector does not take is dropped.
+
+        `close_seconds` is how long the last spans may take, in however many batches.
+        """
+        self._close_seconds = close_seconds
         resource = Resource({"service.name": NAME, "service.version": version(NAME)})
-        self._provider = TracerProvider(resource=resource.merge(OTELResourceDetector().detect()))
+        resource = resource.merge(OTELResourceDetector().detect())
+        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer(NAME, version(NAME))
 
@@ -95,7 +101,9 @@ class Tracing:
 
     def close(self) -> None:
         """Send what is left; blocks for some seconds at most."""
-        self._provider.shutdown()
+        closing = threading.Thread(target=self._provider.shutdown, name="last spans", daemon=True)
+        closing.start()
+        closing.join(self._close_seconds)  # the library itself waits for half a minute
 
 
 def create_exporter(endpoint: str) -> SpanExporter:

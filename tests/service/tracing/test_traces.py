@@ -3,13 +3,17 @@
 import hashlib
 import subprocess
 import sys
+import threading
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from starlette.types import Message, Receive, Scope, Send
 
@@ -34,6 +38,8 @@ from tests.support.small_mp4 import make_video
 TRACE_ID, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE_ID}-{CALLER}-01"
 REQUEST_ID = "the-request-of-a-page"
+MAX_QUEUE, MAX_BATCH = 2_048, 512
+"""How many spans wait at most, and how many are sent at a time."""
 STEPS = {"spawn", "publish", "commit"}
 PHASES = {"queued", "starting", "cold_start", "processing", "finalizing"}
 OFF = """
@@ -162,6 +168,49 @@ async def test_a_caller_that_samples_nothing_gets_no_spans_and_its_decision_is_p
 async def test_reports_and_probes_are_no_spans(path: str) -> None:
     exporter, seen = await request_through(200, path, TRACEPARENT)
     assert (exporter.get_finished_spans(), seen) == ((), [TRACEPARENT])
+
+
+class HangingExporter(SpanExporter):
+    """An exporter to a collector that takes connections and does not answer before it is allowed to."""
+
+    def __init__(self) -> None:
+        self.is_called, self.may_answer = threading.Event(), threading.Event()
+        self.exported, self.is_shut_down = 0, False
+
+    def shutdown(self) -> None:
+        self.is_shut_down = True
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.is_called.set()
+        self.may_answer.wait()
+        self.exported += len(spans)
+        return SpanExportResult.SUCCESS
+
+
+def test_a_collector_that_hangs_holds_up_nobody_and_keeps_few_spans(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    exporter = HangingExporter()
+    tracing = Tracing(exporter)
+    for _ in range(MAX_BATCH):
+        tracing.start("GET", None, {}).end()
+    exporter.is_called.wait()
+    for _ in range(10 * MAX_QUEUE):  # would not come to an end if a span waited for the collector
+        tracing.start("GET", None, {}).end()
+    assert exporter.exported == 0
+    exporter.may_answer.set()
+    tracing.close()
+    assert MAX_QUEUE <= exporter.exported <= MAX_QUEUE + MAX_BATCH
+    assert len(caplog.records) < 10, "what is dropped is not logged span by span"
+
+
+def test_the_end_does_not_wait_long_for_a_collector_that_hangs() -> None:
+    exporter = HangingExporter()
+    tracing = Tracing(exporter, close_seconds=0.01)
+    tracing.start("GET", None, {}).end()
+    tracing.close()
+    assert not exporter.is_shut_down, "the end has waited until the library gave up"
+    exporter.may_answer.set()
 
 
 def test_without_a_collector_nothing_of_opentelemetry_is_loaded(tmp_path: Path) -> None:
