@@ -112,7 +112,6 @@ class BatchWriter:
         written = sum(outcome is not None for outcome in outcomes)
         if written:
             self.metrics.batch_size.observe(written)
-            self._record(changes, outcomes)
         outcomes, left = self._withhold(batch, outcomes)
         try:
             await self._notify(store.select_newest(changes, outcomes))
@@ -167,7 +166,9 @@ class BatchWriter:
         return await store.write_ticks(self._database, changes)
 
     async def _write_batch(self, changes: Sequence[Change]) -> Sequence[Outcome | None]:
-        return await store.write(self._database, changes, self._outbox)
+        outcomes = await store.write(self._database, changes, self._outbox)
+        self._record(changes, outcomes)  # ticks, which are most, change nothing that is recorded
+        return outcomes
 
     def _record(self, changes: Sequence[Change], outcomes: Sequence[Outcome | None]) -> None:
         if self._recorder is None:

@@ -1,8 +1,11 @@
-"""What metrics and logs add to a callback: the same server with and without them, in turn."""
+"""What metrics and logs add to a callback: one server that switches them off and on between rounds.
 
+Two processes of the same code differ by more than what is measured here.
+"""
+
+import signal
+import statistics
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 from tests.bench.benchmark import Benchmark, Figure, Options, Size
@@ -13,39 +16,49 @@ from tests.bench.measure.servers import serve_framehook
 
 WITH = "with metrics and logs"
 WITHOUT = "without"
-_LEAVE_OUT = """
+_SWITCHABLE = """
+import signal
 from service.ingest.batch_writer import BatchWriter
 from service.metrics.callbacks import CallbackMetrics
 from service.metrics.groups import LightHistogram
 
-CallbackMetrics.count = LightHistogram.observe = BatchWriter._record = lambda *_arguments: None
+places = [(CallbackMetrics, "count"), (LightHistogram, "observe"), (BatchWriter, "_record")]
+others = [lambda *_arguments: None for _ in places]
+
+def switch(*_signal):
+    for index, (owner, name) in enumerate(places):
+        others[index], method = getattr(owner, name), others[index]
+        setattr(owner, name, method)
+
+signal.signal(signal.SIGUSR1, switch)
 from service.cli.main import app; app()
 """
 
 
 def run(options: Options) -> list[Figure]:
-    """Measure both in turn."""
-    samples = Samples()
-    with ExitStack() as stack:
-        for variant in alternate(list(_variants(stack)), options.rounds):
-            sample = measure(variant, options.sizes["requests"])
-            samples.add(variant.name, "server CPU each", sample.cpu_microseconds, "µs")
+    """Measure both in turn, in many short turns of each round: other load changes from second to second."""
+    samples, current = Samples(), WITH
+    with tempfile.TemporaryDirectory(prefix="framehook-bench-") as folder:
+        data_dir = Path(folder) / "data"
+        with serve_framehook(data_dir, {}, code=_SWITCHABLE) as server:
+            served = Variant("the server", server, sqlite_rows(data_dir / "framehook.db"), attempt_key)
+            for _ in range(options.rounds):
+                spent: dict[str, list[float]] = {WITH: [], WITHOUT: []}
+                for variant in alternate([WITH, WITHOUT], options.sizes["turns"]):
+                    if variant != current:
+                        server.process.send_signal(signal.SIGUSR1)
+                        current = variant
+                    spent[variant].append(measure(served, options.sizes["requests"]).cpu_microseconds)
+                for variant, microseconds in spent.items():
+                    samples.add(variant, "server CPU each", statistics.median(microseconds), "µs")
     samples.add_ratios("server CPU each", base=WITHOUT, name="CPU, ratio")
     return samples.to_figures()
 
 
-def _variants(stack: ExitStack) -> Iterator[Variant]:
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="framehook-bench-")))
-    measured = stack.enter_context(serve_framehook(folder / "with", {}))
-    yield Variant(WITH, measured, sqlite_rows(folder / "with" / "framehook.db"), attempt_key)
-    bare = stack.enter_context(serve_framehook(folder / "without", {}, code=_LEAVE_OUT))
-    yield Variant(WITHOUT, bare, sqlite_rows(folder / "without" / "framehook.db"), attempt_key)
-
-
 BENCHMARK = Benchmark(
     description="CPU time of a signed callback with the metrics and the log of the service, beside the same server "
-    "without them.",
+    "with both switched off.",
     run=run,
-    rounds=11,
-    sizes={"requests": Size(6_000, smoke=128)},
+    rounds=5,
+    sizes={"requests": Size(1_920, smoke=128), "turns": Size(12, smoke=2)},
 )
