@@ -9,10 +9,10 @@ was suspended counts as one usual round at most, since no run could report to it
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from service.jobs.leases import WatchedJob
 from service.jobs.models import Status
+from service.metrics.traffic import Sign
 
 LATE_BY_SECONDS = 60.0
 SILENCES_TO_END = 3.0
@@ -72,13 +72,6 @@ class Stopwatch:
     def keep_only(self, job_ids: Collection[str]) -> None:
         """Drop the other jobs."""
         self._since = {key: entry for key, entry in self._since.items() if key[0] in job_ids}
-
-
-class Sign(StrEnum):
-    """What makes a run look stuck, as a label of a metric."""
-
-    SILENT = "silent"
-    NO_PROGRESS = "no_progress"
 
 
 @dataclass

@@ -13,7 +13,7 @@ from infra.database.base import Database
 from infra.storage import StorageError
 from service.clock import Clock
 from service.dispatch.attempt_failures import AttemptEnder, AttemptFailure, interruption
-from service.dispatch.observation import JobObserver, Limits, Sign
+from service.dispatch.observation import JobObserver, Limits
 from service.dispatch.runners import Failed, Finished, Runner, Running, Unknown
 from service.dispatch.time_limits import TimeLimits
 from service.ingest.changes import change_from_result
@@ -79,7 +79,7 @@ class Rescuer:
         async with self._database.reading() as session:
             held = await leases.list_watched(session)
         late = self._observer.find_late(held)
-        self._metrics.show_stuck({sign.value: late.signs[sign] for sign in Sign})
+        self._metrics.show_stuck(late.signs)
         async with self._database.transaction() as session:
             await leases.end_long_pauses(session, now=now)
             lapsed = await leases.list_unchanged(session, late.lapsed[:JOBS_PER_ROUND])

@@ -1,6 +1,7 @@
 """Metrics of requests, streams, uploads, webhooks, and calls to the runner."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any
 
 from starlette.types import Scope
@@ -116,6 +117,13 @@ class WebhookMetrics(MetricGroup):
         self.attempts.labels("delivered")
 
 
+class Sign(StrEnum):
+    """What makes a run look stuck."""
+
+    SILENT = "silent"
+    NO_PROGRESS = "no_progress"
+
+
 class RunnerMetrics(MetricGroup):
     """Calls of this process to its runner."""
 
@@ -138,11 +146,12 @@ class RunnerMetrics(MetricGroup):
             "sign",
         )
         self._results = LabelLimit()
+        self.show_stuck({})
 
-    def show_stuck(self, counts: Mapping[str, int]) -> None:
+    def show_stuck(self, counts: Mapping[Sign, int]) -> None:
         """Show how many runs look stuck, by what makes them look like it."""
-        for sign, count in counts.items():
-            self.stuck.labels(sign).set(count)
+        for sign in Sign:
+            self.stuck.labels(sign.value).set(counts.get(sign, 0))
 
     def count(self, runner: str, call: str, result: str, seconds: float) -> None:
         """Count a call that was answered."""

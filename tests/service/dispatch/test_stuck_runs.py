@@ -90,7 +90,7 @@ async def test_a_run_that_stalls_each_time_ends_its_export(settings: Settings) -
 
 
 async def test_a_run_on_modal_is_shown_and_goes_on(settings: Settings) -> None:
-    async with start_run(settings, instance=ON_MODAL) as stuck:
-        await stuck.pass_time(1_000)
+    async with start_run(settings, instance=ON_MODAL, stalled_seconds=60.0) as stuck:
+        await stuck.pass_time(190)
         assert (await stuck.attempt(), stuck.app.runner.cancelled) == (1, [])
         assert (await stuck.count("silent"), await stuck.count("no_progress")) == (1, 1)
