@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from service.api.pages.console import FILES, PAGE
+from service.api.pages.console import CHOICES, FILES, PAGE
+from service.api.portal.page import FOLDER as PORTAL
 from tests.console.console_page import ConsolePage
 from tests.support.npm.node_runtime import run_program
 from tests.support.service_process import ServiceProcess
@@ -10,12 +11,13 @@ from tests.support.service_process import ServiceProcess
 MAX_BYTES, MAX_FIRST_PAGE_BYTES = 150_000, 75_000
 CLIENT_PATH = PAGE.parents[1] / "framehook.js"
 SCRIPTS = {name: (path, f"/console/{name}") for name, path in FILES.items() if path.suffix == ".js"} | {
-    "framehook.js": (CLIENT_PATH, "/framehook.js")
+    "framehook.js": (CLIENT_PATH, "/framehook.js"),
+    "portal.js": (PORTAL / "portal.js", "/portal/portal.js"),
 }
 READ_RULES = """text => {
     const sheet = new CSSStyleSheet();
     sheet.replaceSync(text);
-    return [...sheet.cssRules].map((rule) => rule.cssText);
+    return [...sheet.cssRules].map((rule) => rule.cssText.replaceAll(", ", ","));
 }"""
 
 
@@ -29,7 +31,7 @@ async def test_the_console_is_small(console: ConsolePage, service: ServiceProces
     loaded: set[str] = set()
     console.page.on("request", lambda request: loaded.add(request.url.removeprefix(console.url)))
     await console.open("#/")
-    paths = ["/", "/framehook.js", *(f"/console/{name}" for name in FILES)]
+    paths = ["/", "/framehook.js", *(f"/console/{name}" for name in (*FILES, CHOICES))]
     sizes = {path: len(await fetch(service, path)) for path in paths}
     first = [size for path, size in sizes.items() if path in loaded]
     assert len(first) > 10

@@ -1,7 +1,7 @@
 """The console: the page at `/`, its files, and a sample video for those who have none at hand."""
 
 import asyncio
-import re
+import json
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -9,12 +9,15 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
+from gpu.export_types.registry import get_export_types
 from service.api.openapi.operations import Answer, Credential, Tag, declare_operation
-from service.api.pages.static_files import Content, content_response, strip_space
+from service.api.pages.static_files import Content, content_response, read_file
 from service.api.state import ConsoleFiles, State
 from service.problems import NotFound, Unavailable
 from service.sample_file import SampleFile
 from service.settings import Settings
+from service.webhooks.endpoints import DEFAULT_EVENTS
+from service.webhooks.models import EndpointFormat, WebhookEvent
 
 NOBODY = "'none'"
 CONTENT_TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -26,7 +29,8 @@ FILES = {
     if path.suffix in CONTENT_TYPES and path != PAGE
 }
 
-_SPACE_IN_STYLES = re.compile(r"\s*([{};]|:(?=\s))\s*")
+CHOICES = "choices.js"
+"""A module that is made of what the API accepts, so that fields offer all of it."""
 
 
 def create_console_files(settings: Settings) -> ConsoleFiles:
@@ -92,10 +96,14 @@ async def get_page(request: Request[State]) -> Response:
 )
 async def get_console_file(request: Request[State]) -> Response:
     """Get a script, a style or a picture of the console."""
-    path = FILES.get(str(request.path_params["file"]))
+    name = str(request.path_params["file"])
+    policy = request.state["console_files"].content_policy
+    if name == CHOICES:
+        return _send_content(request, _render_choices(), ".js", policy)
+    path = FILES.get(name)
     if path is None:
         raise NotFound
-    return await send_page_file(request, path, request.state["console_files"].content_policy)
+    return await send_page_file(request, path, policy)
 
 
 @declare_operation(
@@ -116,21 +124,25 @@ async def get_sample(request: Request[State]) -> Response:
 
 async def send_page_file(request: Request[State], path: Path, policy: str) -> Response:
     """Send a file of a page with this Content-Security-Policy."""
+    return _send_content(request, await asyncio.to_thread(read_file, path, True), path.suffix, policy)
+
+
+def _send_content(request: Request[State], content: Content, suffix: str, policy: str) -> Response:
     headers = {
         "Cache-Control": "no-cache",
         "Content-Security-Policy": policy,
         "Cross-Origin-Opener-Policy": "same-origin",
     }
-    content = await asyncio.to_thread(_read_file, path)
-    return content_response(request, content, CONTENT_TYPES[path.suffix], headers)
+    return content_response(request, content, CONTENT_TYPES[suffix], headers)
 
 
 @cache
-def _read_file(path: Path) -> Content:
-    """Read a file; pages, scripts and styles without the space and the comments that browsers skip."""
-    text = path.read_text("utf-8")
-    if path.suffix != ".svg":
-        text = strip_space(text)
-    if path.suffix == ".css":
-        text = _SPACE_IN_STYLES.sub(r"\1", text)
-    return Content(text.encode())
+def _render_choices() -> Content:
+    choices = {
+        "EVENTS": list(WebhookEvent),
+        "DEFAULT_EVENTS": DEFAULT_EVENTS,
+        "FORMATS": list(EndpointFormat),
+        "TYPES": get_export_types().names,
+    }
+    lines = (f"export const {name}={json.dumps(values)};" for name, values in choices.items())
+    return Content("".join(lines).encode())

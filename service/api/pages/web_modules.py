@@ -36,7 +36,7 @@ def web_module_route(name: str) -> Route:
     )
     async def get(request: Request) -> Response:
         """Get a JavaScript module for pages of any origin."""
-        strips = name == CLIENT
-        return await file_response(request, _FOLDER / name, "text/javascript", _HEADERS, strips=strips)
+        path = _FOLDER / name
+        return await file_response(request, path, "text/javascript", _HEADERS, minify=name == CLIENT)
 
     return Route(f"/{name}", get, name=name)

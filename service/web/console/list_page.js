@@ -2,9 +2,9 @@
 
 import { button, h, reconcile, replaceChildren, setText } from "./dom.js";
 import { checkField, selectField, textField } from "./editor/fields.js";
-import { STATUSES, TYPES, describeState, formatAgo, formatMoment, hrefOf, isActive, nameOf } from "./words.js";
+import { STATUSES, TYPES, describeState, formatAgo, formatCount, formatMoment, hrefOf, isActive, nameOf } from "./words.js";
 
-const PAGE_SIZE = 100;
+const PAGE_SIZE = 50;
 const FILTER_DELAY_MILLISECONDS = 250;
 const MAX_AWAY = 10;
 const SPARE_ROWS = 6;
@@ -81,10 +81,7 @@ export default class ListPage {
 		if (query.isLoading || query.isComplete) return;
 		query.isLoading = true;
 		try {
-			const { metadata, ...filter } = query.filter;
-			// `list` would change capital letters in the key.
-			const path = `/exports?${new URLSearchParams(entriesOf(metadata).map(([key, value]) => [`metadata.${key}`, value]))}`;
-			const { exports: jobs, next_cursor: cursor } = await this.app.call("GET", path, { query: { ...filter, batchId: this.batchId || undefined, limit: PAGE_SIZE, cursor: query.cursor } });
+			const { exports: jobs, next_cursor: cursor } = (await this.#takeFirst()) ?? (await this.#loadPage(query));
 			Object.assign(query, { cursor, isComplete: cursor === null, oldest: jobs.at(-1) ?? query.oldest });
 			if (query !== this.#query) return;
 			replaceChildren(this.problem);
@@ -98,6 +95,19 @@ export default class ListPage {
 		this.#show();
 	}
 
+	/** Return what was asked for before this page was here, once. */
+	#takeFirst() {
+		const { firstList } = this.app;
+		this.app.firstList = null;
+		return this.batchId ? null : firstList;
+	}
+
+	#loadPage({ filter: { metadata, ...filter }, cursor }) {
+		// `list` would change capital letters in the key.
+		const path = `/exports?${new URLSearchParams(entriesOf(metadata).map(([key, value]) => [`metadata.${key}`, value]))}`;
+		return this.app.call("GET", path, { query: { ...filter, batchId: this.batchId || undefined, limit: PAGE_SIZE, cursor } });
+	}
+
 	#show() {
 		const { filter, oldest, isComplete } = this.#query;
 		const { store } = this.app;
@@ -106,7 +116,7 @@ export default class ListPage {
 		const loaded = isComplete ? store.jobs : store.jobs.slice(0, oldest ? store.findIndex(oldest) + 1 : 0);
 		const jobs = isFiltered ? loaded.filter((job) => matches(job, filter)) : loaded;
 		this.list.show(jobs);
-		setText(this.count, jobs.length === 1 ? "1 export" : `${jobs.length}${isComplete ? "" : "+"} exports`);
+		setText(this.count, isComplete ? formatCount(jobs.length, "export") : `${jobs.length}+ exports`);
 		const isEmpty = Boolean(isComplete && jobs.length === 0 && !this.problem.textContent);
 		if (isEmpty && this.empty.hidden) this.#showEmpty(isFiltered);
 		this.list.element.hidden = isEmpty;

@@ -81,6 +81,11 @@ export function parseTimecode(text) {
 	return text.split(":").reduce((total, part) => total * 60 + Number(part), 0);
 }
 
+/** Return the time of an answer, such as `85 ms` or `1.2 s`. */
+export function formatLatency(seconds) {
+	return seconds === null || seconds >= 0.995 ? formatDuration(seconds) : `${Math.round(seconds * 1000)} ms`;
+}
+
 /** Return a length of time such as `0.4 s`, `12 s`, `3 min 20 s` or `2 h 5 min`. */
 export function formatDuration(seconds) {
 	if (seconds === null) return "–";
@@ -123,6 +128,27 @@ export function formatAgo(time) {
 	const seconds = Math.min(0, (new Date(time) - Date.now()) / 1000);
 	const [unit, length] = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 0]].find((entry) => -seconds >= entry[1]);
 	return RELATIVE.format(Math.round(seconds / (length || 1)), unit);
+}
+
+/** Return `1 export`, `2 exports`. */
+export function formatCount(count, noun) {
+	const plural = noun.endsWith("y") ? `${noun.slice(0, -1)}ies` : `${noun}s`;
+	return `${count} ${count === 1 ? noun : plural}`;
+}
+
+/** Return lines such as `key=value`. */
+export function formatPairs(pairs = {}) {
+	return Object.entries(pairs).map((pair) => pair.join("=")).join("\n");
+}
+
+/** Return the pairs of lines such as `key=value` as an object; throws a sentence for another line. */
+export function parsePairs(text, sign = "=") {
+	const lines = text.split("\n").filter((line) => line.trim());
+	return Object.fromEntries(lines.map((line) => {
+		const at = line.indexOf(sign);
+		if (at < 1) throw new Error(`There is no "${sign}" in the line "${line}".`);
+		return [line.slice(0, at).trim(), line.slice(at + 1).trim()];
+	}));
 }
 
 /** Return a number with at most `digits` decimals. */

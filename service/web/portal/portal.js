@@ -1,45 +1,24 @@
 /** Start the portal: the webhooks of one user, with the token of a link. */
 
 import { createClient } from "/framehook.js";
-import { button, h, replaceChildren } from "/console/dom.js";
-import { Messages } from "/console/messages.js";
+import { Application } from "/console/application.js";
+import { h, replaceChildren } from "/console/dom.js";
 import WebhooksPage from "/console/webhooks_page.js";
 
 const TOKEN = "framehook.portal";
 const PLACE = /^#\/webhooks\/([^/]+)$/;
 
-/** What the pages of the console need of the application around them. */
-class Portal {
+class Portal extends Application {
 	#main = document.querySelector("#main");
-	#messages = new Messages();
 	#page = null;
 
 	constructor(token) {
+		super();
 		this.client = createClient({ token });
 	}
 
-	say(text) {
-		this.#messages.say(text);
-	}
-
-	/** Call a route below `/api`; `more` has `query`, `body` and `headers`. */
-	call(method, path, more) {
-		return this.client.request(method, `/api${path}`, more);
-	}
-
-	/** Return what the call returns; say what goes wrong. */
-	run(call) {
-		return call().catch((problem) => (problem.status === 401 ? this.close(problem.message) : this.say(problem.message)));
-	}
-
-	/** Return a button that calls the service and is disabled meanwhile. */
-	button(label, call, attributes) {
-		const element = button(label, async () => {
-			element.disabled = true;
-			await this.run(call);
-			element.disabled = false;
-		}, attributes);
-		return element;
+	refuse({ message }) {
+		this.close(message);
 	}
 
 	/** Show the page that the address names. */

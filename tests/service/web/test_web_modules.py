@@ -6,7 +6,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from service.api.pages.static_files import strip_space
+from rjsmin import jsmin
+
 from service.api.pages.web_modules import CLIENT, MODULES
 from tests.support.app_harness import AppHarness
 from tests.support.npm.node_runtime import NODE, run_program
@@ -46,7 +47,7 @@ async def test_a_page_of_any_origin_may_load_the_module(app: AppHarness) -> None
     for name in MODULES:
         answer = await app.client.get(f"/{name}", headers={"origin": "https://shop.example"})
         written = (WEB / name).read_text()
-        assert answer.text == (strip_space(written) if name == CLIENT else written)
+        assert answer.text == (jsmin(written) if name == CLIENT else written)
         assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
         assert answer.headers["access-control-allow-origin"] == "*"
 
