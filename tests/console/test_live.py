@@ -85,6 +85,24 @@ async def test_an_export_is_followed_from_its_first_state_to_its_failure_and_tri
     await expect(console.page.locator(".badge")).to_have_text("Cancelled")
 
 
+async def test_an_export_whose_budget_is_used_up_says_so_and_what_to_do(
+    console: ConsolePage, service: ProxiedService
+) -> None:
+    await service.stop()
+    service.runner.gpu = "L4"
+    service.settings = service.settings.model_copy(update={"gpu_usd_per_second": 0.01})
+    await service.start()
+    run = await service.submit_export(max_cost_usd=0.05)
+    await run.report_started()
+    await run.send("export.progress", gpu_seconds=6)
+    await sign_in(console, service.create_token())
+    await expect(console.page.locator(".row")).to_contain_text("has cost $0.0600 and may cost $0.05")
+    await console.open(f"#/exports/{run.spec.job_id}")
+    await expect(console.page.get_by_text("Its maximum cost is used up")).to_be_visible()
+    await expect(console.page.get_by_role("button", name="Use these settings again")).to_have_class("primary")
+    await expect(console.page.get_by_role("button", name="Try again")).to_have_count(0)
+
+
 async def test_the_filters_of_the_list_hold_for_what_comes_later_too(
     console: ConsolePage, service: ProxiedService
 ) -> None:

@@ -1,12 +1,15 @@
 """Every page: accessible, from one origin, within its budget, and without a control that does nothing."""
 
+import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
+from service.webhooks.endpoints import DEFAULT_EVENTS
+from service.webhooks.models import EndpointFormat, WebhookEvent
 from tests.console.accessibility import find_violations
 from tests.console.console_page import ConsolePage
 from tests.service.webhooks.verifying_receivers import (
@@ -21,8 +24,12 @@ PAGES = ["#/", "#/new", "#/uploads", "#/webhooks", "#/system"]
 
 @pytest.fixture(scope="module")
 async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServiceProcess]:
-    """A service that may send webhooks to this machine."""
-    settings = {"WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8", "WEBHOOK_ALLOW_HTTP": "true"}
+    """A service that may send webhooks to this machine, and has a setting without effect."""
+    settings = {
+        "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
+        "WEBHOOK_ALLOW_HTTP": "true",
+        "OPERATORS": "olga",
+    }
     async with ServiceProcess(tmp_path_factory.mktemp("console"), settings) as process:
         yield process
 
@@ -66,6 +73,28 @@ async def test_a_finished_export_plays_beside_its_source_and_its_settings_can_be
     await console.open("#/")
     await expect(console.page.locator(".row").first).to_be_visible()
     assert await find_violations(console.page, npm_packages) == []
+
+
+async def test_settings_whose_video_was_deleted_are_kept_for_another_one(
+    console: ConsolePage, service: ServiceProcess, gradient: Path
+) -> None:
+    key = await service.upload(b"video", "gone.mp4")
+    draft = {
+        "key": key,
+        "name": "gone.mp4",
+        "type": "annotate",
+        "config": {"clips": [], "show_labels": False},
+    }
+    await service.http.delete(f"/api/uploads/{key}")
+    await console.open("#/")
+    await console.page.evaluate(
+        "draft => sessionStorage.setItem('framehook.draft', draft)", json.dumps(draft)
+    )
+    await console.open("#/new")
+    await expect(console.page.get_by_role("alert")).to_contain_text("the settings are kept")
+    await console.page.set_input_files("#file", gradient)
+    await console.wait_for_stage()
+    await expect(console.page.get_by_label("Show name, stars and notes in the film")).not_to_be_checked()
 
 
 async def test_nothing_is_loaded_from_another_origin_and_no_script_may_run_inline(
@@ -128,6 +157,9 @@ async def test_a_webhook_is_added_tested_and_sent_again_after_its_receiver_faile
     await console.press_button("Send again")
     await expect(console.page.locator(".delivery").first).to_contain_text("delivered")
     assert len(receiver.received) == 1
+    await expect(console.page.get_by_text("50 % of 2 attempts")).to_be_visible()
+    for name in ("Latency, p50", "Latency, p99", "Backlog"):
+        await expect(console.page.get_by_text(name)).to_be_visible()
     assert await find_violations(console.page, npm_packages) == []
 
     await console.page.get_by_label("Headers, one on a line").fill(
@@ -139,6 +171,98 @@ async def test_a_webhook_is_added_tested_and_sent_again_after_its_receiver_faile
     console.page.once("dialog", lambda dialog: dialog.accept())
     await console.press_button("Delete")
     await expect(console.page.get_by_text("None yet")).to_be_visible()
+
+
+async def test_a_new_webhook_may_have_every_event_and_format_of_the_api(console: ConsolePage) -> None:
+    page = console.page
+    await console.open("#/webhooks")
+    events = page.get_by_role("group", name="Events").get_by_role("checkbox")
+    names = [await box.evaluate("box => box.labels[0].textContent") for box in await events.all()]
+    assert names == list(WebhookEvent)
+    chosen = [name for name, box in zip(names, await events.all(), strict=True) if await box.is_checked()]
+    assert chosen == list(DEFAULT_EVENTS)
+    await page.get_by_text("More: format").click()
+    formats = await page.get_by_label("Format").evaluate(
+        "list => [...list.options].map(({ value }) => value)"
+    )
+    assert formats == list(EndpointFormat)
+
+
+async def test_a_webhook_is_added_with_a_format_a_limit_headers_and_a_filter(
+    console: ConsolePage, service: ServiceProcess, npm_packages: Path
+) -> None:
+    page = console.page
+    await console.open("#/webhooks")
+    await page.get_by_text("More: format").click()
+    await page.get_by_label("URL").fill("http://127.0.0.1:8099/hook")
+    await page.get_by_label("Format").select_option("cloudevents")
+    await page.get_by_label("Deliveries a second").fill("2.5")
+    await page.get_by_label("Headers to add").fill("X-Api-Key: secret-1\nAuthorization: Bearer secret-2")
+    await page.get_by_label("framing").check()
+    await page.get_by_label("Only exports of the project").fill("7")
+    await page.get_by_label("Only exports with metadata").fill("order = A-1")
+    assert await find_violations(page, npm_packages) == []
+    await console.press_button("Add")
+    await expect(page.get_by_role("button", name="Copy")).to_be_focused()
+    await page.get_by_role("link", name="http://127.0.0.1:8099/hook").click()
+    for text in (
+        "CloudEvents 1.0",
+        "type: framing; project_id: 7; metadata: order=A-1",
+        "2.5 deliveries a second",
+    ):
+        await expect(page.locator("dd").filter(has_text=text)).to_be_visible()
+    assert "secret-" not in await page.content()
+    (endpoint,) = (await service.http.get("/api/webhooks")).json()["webhooks"]
+    assert endpoint["filter"] == {"type": ["framing"], "project_id": "7", "metadata": {"order": "A-1"}}
+    assert endpoint["header_names"] == ["Authorization", "X-Api-Key"]
+    await service.http.delete(f"/api/webhooks/{endpoint['id']}")
+
+
+async def test_a_webhook_is_edited_without_its_values_of_headers(
+    console: ConsolePage, service: ServiceProcess, npm_packages: Path
+) -> None:
+    page = console.page
+    headers = {"X-Api-Key": "secret-1", "Authorization": "Bearer secret-2"}
+    body = {"url": "http://127.0.0.1:8099/edited", "headers": headers, "filter": {"type": ["framing"]}}
+    path = "/api/webhooks/" + (await service.http.post("/api/webhooks", json=body)).json()["id"]
+    await console.open(path.replace("/api", "#"))
+    await page.get_by_text("Edit", exact=True).click()
+    await page.get_by_text("More: format").click()
+    await page.get_by_label("X-Api-Key").uncheck()
+    await page.get_by_label("Headers to add").fill("no colon")
+    await console.press_button("Save")
+    await expect(page.get_by_role("alert").filter(has_text='There is no ":"')).to_be_visible()
+    await page.get_by_label("Headers to add").fill("X-New: secret-3")
+    await page.get_by_label("framing").uncheck()
+    assert await find_violations(page, npm_packages) == []
+    await console.press_button("Save")
+    await expect(page.get_by_text("Authorization, X-New (values are not shown)")).to_be_visible()
+    endpoint = (await service.http.get(path)).json()
+    assert (endpoint["filter"], endpoint["header_names"]) == (None, ["Authorization", "X-New"])
+    await service.http.delete(path)
+
+
+async def test_the_system_page_says_in_sentences_what_was_found_and_what_to_do(
+    console: ConsolePage, npm_packages: Path
+) -> None:
+    async def add_warning(route: Route) -> None:
+        response = await route.fetch()
+        system = await response.json()
+        system["health"]["runner_warning"] = {
+            "code": "old",
+            "message": "Its app is of another release; deploy",
+        }
+        await route.fulfill(response=response, json=system)
+
+    await console.page.route("**/api/system", add_warning)
+    await console.open("#/system")
+    items = console.page.get_by_role("listitem")
+    await expect(items.filter(has_text="runner: warning")).to_contain_text(
+        "Its app is of another release; deploy."
+    )
+    await expect(items.filter(has_text="settings: warning")).to_contain_text("set AUTH_JWT_SECRET")
+    await expect(items.filter(has_text="open files: ok")).to_contain_text("are allowed.")
+    assert await find_violations(console.page, npm_packages) == []
 
 
 async def test_an_address_that_is_refused_says_why(console: ConsolePage) -> None:

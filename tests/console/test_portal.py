@@ -73,6 +73,13 @@ async def test_a_consumer_manages_webhooks_with_the_link_alone(
     assert others.json()["id"] not in await page.content()
     assert all(url.startswith(console.url) and "token" not in url for url in requested)
     assert "token" not in page.url
+    preloaded = await page.eval_on_selector_all(
+        "[rel=modulepreload]", "links => links.map((link) => link.href)"
+    )
+    assert {url for url in requested if url.endswith(".js")} == {
+        *preloaded,
+        f"{console.url}/portal/portal.js",
+    }
     await page.reload()
     await expect(page.locator("details .badge.complete")).to_be_visible()
     await page.goto(f"{console.url}/portal#/webhooks/{others.json()['id']}")

@@ -17,6 +17,7 @@ export default class DetailPage {
 		this.heading = h("h1", { dir: "auto" }, "Export");
 		this.actions = h("div.buttons");
 		this.state = h("p", { dir: "auto", role: "status" });
+		this.advice = h("p", { role: "status" });
 		this.bar = h("progress", { max: 100, "aria-label": "Progress" });
 		this.players = h("div.players");
 		this.facts = h("div");
@@ -30,6 +31,7 @@ export default class DetailPage {
 			h("a", { href: "#/" }, "Exports"),
 			h("div.page-head", h("div.title", this.heading, this.badge), this.actions),
 			this.state,
+			this.advice,
 			this.bar,
 			this.players,
 			h(
@@ -68,6 +70,7 @@ export default class DetailPage {
 		setText(this.heading, nameOf(job));
 		setText(this.state, job.error ? `${describeState(job)} (${job.error.code})` : (!isActive(job) && job.message) || describeState(job));
 		this.state.className = job.error ? "problem" : "muted";
+		setText(this.advice, adviseOn(job));
 		this.bar.hidden = job.status !== "processing";
 		this.bar.value = job.progress;
 		this.#showFacts(job);
@@ -102,7 +105,7 @@ export default class DetailPage {
 			Checksum: output?.checksum,
 			Source: job.input_key,
 			"Stored as": job.output_key,
-			Metadata: textsOf(job).metadata.replaceAll("\n", ", "),
+			Metadata: textsOf(job).metadata.replaceAll("\n", ", ") || null,
 		};
 		replaceChildren(this.facts, factList(facts));
 	}
@@ -114,8 +117,8 @@ export default class DetailPage {
 			this.actions,
 			job.status === "complete" && app.button("Download", () => this.#download(), { class: "primary" }),
 			isActive(job) && app.button("Cancel", change(app.client.cancel), { class: "danger" }),
-			(job.status === "error" || job.status === "cancelled") && app.button("Try again", change(app.client.retry), { class: "primary" }),
-			button("Use these settings again", () => this.#copySettings(job)),
+			(job.status === "error" || job.status === "cancelled") && !isCostUsedUp(job) && app.button("Try again", change(app.client.retry), { class: "primary" }),
+			button("Use these settings again", () => this.#copySettings(job), { class: isCostUsedUp(job) && "primary" }),
 			app.button("Delete for good", () => this.#erase(job), { class: "danger" }),
 		);
 	}
@@ -156,6 +159,17 @@ export default class DetailPage {
 		replaceChildren(this.chart, drawPhases(phases.filter(({ phase }) => phase !== "done")));
 		replaceChildren(this.log, table(["Time", "Attempt", "State", "Message"], events.map((event) => [formatTime(event.at), event.attempt, STATUSES[event.status], event.message])));
 	}
+}
+
+/** Tell whether an export has cost all that it may; it would fail again. */
+function isCostUsedUp({ error, cost_usd: cost, max_cost_usd: limit }) {
+	return error?.code === "budget_exceeded" && limit !== null && cost >= limit;
+}
+
+/** Return what to do about an export whose budget is used up; nothing for others. */
+function adviseOn(job) {
+	if (isCostUsedUp(job)) return "Its maximum cost is used up, so it can't be tried again. Use these settings again, with a higher maximum cost or a shorter or smaller export.";
+	return job.error?.code === "budget_exceeded" ? "The budget of the day is used up. Try again tomorrow (UTC), or ask an operator for a higher one." : "";
 }
 
 /** Draw the phases as bars on one time axis. */

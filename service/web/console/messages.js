@@ -32,7 +32,7 @@ export class Messages {
 		const body = `${nameOf(job)}: ${describeState(job)}`;
 		const href = hrefOf(job);
 		if (document.visibilityState === "visible") {
-			if (location.hash !== href) this.say(body, href);
+			if (location.hash !== href && job.status !== "cancelled") this.say(body, href); // who cancels, knows
 			client.acknowledge(job.job_id).catch(() => {}); // it is shown again at the next start
 		} else if (this.areNotificationsOn) {
 			new Notification("Framehook", { body, tag: job.job_id }).onclick = () => {

@@ -16,6 +16,7 @@ export default class NewPage {
 	#upload = null;
 	#delay = 0;
 	#request = null;
+	#settings = {};
 
 	constructor(app) {
 		this.app = app;
@@ -92,8 +93,10 @@ export default class NewPage {
 		sessionStorage.removeItem(UPLOADING);
 		if (problem?.status === 401) throw problem;
 		if (problem) return this.#showDrop(!upload.signal.aborted && problem.message);
-		saveDraft({ key: stored.key, name });
-		if (this.element.isConnected) return this.#openSource({ key: stored.key, name });
+		const draft = { ...this.#settings, key: stored.key, name };
+		this.#settings = {};
+		saveDraft(draft);
+		if (this.element.isConnected) return this.#openSource(draft);
 		return this.app.say(`${name} is uploaded.`, "#/new");
 	}
 
@@ -134,7 +137,7 @@ export default class NewPage {
 			this.estimate = h("p.muted", { role: "status" });
 			this.#editor = new Editor({
 				estimate: this.estimate,
-				options: h("details", h("summary", "More: name, order, limits"), this.options),
+				options: h("details", { open: Boolean(options?.max_cost_usd) }, h("summary", "More: name, order, limits"), this.options),
 				source: { key, name, url, width, height, duration, fps: fps || DEFAULT_FPS },
 				draft: type && { type, config },
 				onChange: save,
@@ -147,15 +150,16 @@ export default class NewPage {
 		} catch (problem) {
 			if (problem.status === 401) throw problem;
 			saveDraft(null);
-			this.#showDrop(problem.message);
+			this.#settings = { type, config, options };
+			this.#showDrop(problem.status === 404 ? "The video was deleted. Choose another one; the settings are kept for it." : problem.message);
 		}
 	}
 
 	/** Show what the export would take and become, or why it would fail. */
 	async #estimate() {
 		const request = (this.#request = this.#editor.request);
-		const body = { ...request, ...this.options.toValues() };
-		const [estimate, problem] = await this.app.call("POST", "/exports/estimate", { body }).then((answer) => [answer], (error) => [null, error]);
+		const ask = async () => this.app.call("POST", "/exports/estimate", { body: { ...request, ...this.options.toValues() } });
+		const [estimate, problem] = await ask().then((answer) => [answer], (error) => [null, error]);
 		if (request !== this.#request || problem?.isTemporary) return;
 		setText(this.estimate, estimate ? describeEstimate(estimate) : problem.message);
 		this.#editor.judgeTyped(problem?.message);

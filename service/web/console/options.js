@@ -2,6 +2,7 @@
 
 import { h } from "./dom.js";
 import { selectField, textField } from "./editor/fields.js";
+import { formatPairs, parsePairs } from "./words.js";
 
 const PRIORITIES = [["normal", "Normal"], ["high", "High"], ["low", "Low"]];
 
@@ -34,8 +35,8 @@ export class Options {
 		const { texts } = this;
 		const convert = (text, value) => (text === String(value) ? value : text);
 		const values = Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, convert(text, job[name]) || null]));
-		const lines = [...texts.metadata.matchAll(/^\s*([^=\s]+)\s*=(.*)$/gm)];
-		values.metadata = Object.fromEntries(lines.map(([, key, text]) => [key, convert(text.trim(), job.metadata?.[key])]));
+		const pairs = Object.entries(parsePairs(texts.metadata));
+		values.metadata = Object.fromEntries(pairs.map(([key, text]) => [key, convert(text, job.metadata?.[key])]));
 		if (values.not_before) values.not_before = new Date(values.not_before).toISOString();
 		if (values.max_cost_usd) values.max_cost_usd = Number(values.max_cost_usd);
 		return values;
@@ -43,6 +44,6 @@ export class Options {
 }
 
 /** Return the texts of an export, for its fields. */
-export function textsOf({ name, project_id, priority, metadata }) {
-	return { name, project_id, priority, metadata: Object.entries(metadata).map((entry) => entry.join("=")).join("\n") };
+export function textsOf({ name, project_id, priority, metadata, max_cost_usd }) {
+	return { name, project_id, priority, metadata: formatPairs(metadata), max_cost_usd };
 }

@@ -42,6 +42,6 @@ async function loadPlayer(title, loadUrl, facts) {
 		const video = h("video", { src: await loadUrl(), controls: true, playsinline: true, "aria-label": title, onerror: () => (note.hidden = false) });
 		return h("figure", caption, video, note);
 	} catch (problem) {
-		return h("figure", caption, h("p.muted", problem.message));
+		return h("figure", caption, h("p.muted", problem.status === 404 ? "The file was deleted." : problem.message));
 	}
 }

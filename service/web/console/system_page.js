@@ -6,6 +6,9 @@ import { formatDollars, formatDuration } from "./words.js";
 
 const REFRESH_MILLISECONDS = 5000;
 const DAY_MILLISECONDS = 86_400_000;
+const PARTS = ["database", "storage", "runner", "loops"];
+/** The classes and the words for how a check is. */
+const LEVELS = { ok: ["complete", "ok"], warn: ["warning", "warning"], fail: ["error", "failing"] };
 
 export default class SystemPage extends LiveView {
 	constructor(app) {
@@ -17,16 +20,15 @@ export default class SystemPage extends LiveView {
 		return REFRESH_MILLISECONDS;
 	}
 
-	#show({ version, health, queue, settings }, usage) {
+	#show({ version, health, checks, queue, settings }, usage) {
 		const isOnModal = health.runs_on === "modal";
-		const parts = ["database", "storage", "runner", "loops"].map((part) => h(`span.badge.${health[part] === "ok" ? "complete" : "error"}`, `${part}: ${health[part]}`));
 		const open = this.element.querySelector("details")?.open ?? false;
 		const facts = { Waiting: queue.pending, Oldest: formatDuration(queue.oldest_seconds), Running: queue.processing };
 		const draw = (title, name, format) => drawDays(title, usage, name, format);
 		replaceChildren(
 			this.element,
 			h("div.page-head", h("h1", "System"), h("span.muted", `Framehook ${version}`)),
-			h("section.panel", h("h2", "Health"), h("div.buttons", parts), health.runner_error && h("p.problem", health.runner_error.message), h("p.muted", isOnModal ? "Exports run on Modal." : "Exports run on this machine.")),
+			h("section.panel", h("h2", "Health"), createHealth(health, checks), h("p.muted", isOnModal ? "Exports run on Modal." : "Exports run on this machine.")),
 			h(
 				"div.columns",
 				h("section.panel", h("h2", "Queue"), factList(facts)),
@@ -38,6 +40,23 @@ export default class SystemPage extends LiveView {
 			h("details.panel", { open }, h("summary", "Settings in force"), factList(settings)),
 		);
 	}
+}
+
+/** Return what works, and a sentence for each check on what was found and what to do. */
+function createHealth(health, checks) {
+	const { runner_error: error, runner_warning: warning } = health;
+	const ofRunner = [[error, "fail"], [warning, "warn"]].filter(([problem]) => problem).map(([{ message }, level]) => ({ check: "runner", level, message }));
+	const isFailing = PARTS.some((part) => health[part] !== "ok");
+	return [
+		h("div.buttons", PARTS.map((part) => createBadge(part, health[part] === "ok" ? "ok" : "fail"))),
+		isFailing && h("p.problem", { role: "alert" }, "Run ", h("code", "framehook doctor"), " where the service runs: it says what is wrong and what to do."),
+		h("ul.checks", [...ofRunner, ...checks].map(({ check, level, message }) => h("li", createBadge(check, level), h("span", message.replace(/[^.]$/, "$&."))))),
+	];
+}
+
+function createBadge(name, level) {
+	const [state, word] = LEVELS[level];
+	return h(`span.badge.${state}`, `${name}: ${word}`);
 }
 
 /** Draw a bar for each day of the period. */

@@ -23,7 +23,7 @@ export default class UploadsPage {
 		replaceChildren(
 			this.element,
 			h("h1", "Uploads"),
-			rows.length > 0 ? table(["File", "Size", "Uploaded", "Used by", ""], rows) : h("p.muted", "None yet."),
+			rows.length > 0 ? table(["File", "Size", "Uploaded", "Used by", ""], rows) : h("p.muted", "There are none. ", h("a", { href: "#/new" }, "New export")),
 			next && this.app.button("More", () => this.start(next)),
 		);
 	}

@@ -1,13 +1,14 @@
 /** Webhook endpoints, their deliveries with every attempt, and the verify debugger. */
 
-import { button, form, h, replaceChildren, table } from "./dom.js";
-import { checkField, segmentedField, textField } from "./editor/fields.js";
+import { button, factList, form, h, replaceChildren, table } from "./dom.js";
+import { segmentedField, textField } from "./editor/fields.js";
 import { LiveView } from "./live_view.js";
-import { formatDuration, formatMoment } from "./words.js";
+import { FORMAT_LABELS, WebhookForm } from "./webhook_form.js";
+import { formatCount, formatDuration, formatLatency, formatMoment, formatPairs, join } from "./words.js";
 
-const EVENTS = ["export.started", "export.progress", "export.completed", "export.failed", "export.cancelled"];
-const DELIVERY_STATES = [["", "All"], ["pending", "Pending"], ["delivered", "Delivered"], ["failed", "Failed"]];
-const BADGES = { delivered: "complete", failed: "error", pending: "processing" };
+const DELIVERY_STATES = [["", "All"], ["pending", "Pending"], ["delivered", "Delivered"], ["failed", "Failed"], ["superseded", "Superseded"]];
+const BADGES = { delivered: "complete", failed: "error", pending: "processing", superseded: "cancelled" };
+const MAX_DELIVERIES = 100;
 const REFRESH_MILLISECONDS = 2000;
 const DAY_MILLISECONDS = 86_400_000;
 
@@ -43,45 +44,43 @@ export default class WebhooksPage extends LiveView {
 	}
 
 	#createForm() {
-		const body = { url: "", description: "" };
-		const chosen = new Set(EVENTS.filter((event) => event !== "export.progress"));
-		const url = textField("URL", (value) => (body.url = value), { type: "url", required: true, placeholder: "https://example.com/hooks", maxlength: 2048 });
-		const description = textField("Description", (value) => (body.description = value), { maxlength: 500 });
-		const events = EVENTS.map((event) => checkField(event, (isOn) => (isOn ? chosen.add(event) : chosen.delete(event)), chosen.has(event)));
-		const problem = h("p.problem", { role: "alert" });
-		const submit = async () => {
-			try {
-				const endpoint = await this.#call("POST", "", { ...body, events: [...chosen] });
-				await this.#showEndpoints();
-				this.#showSecret(endpoint);
-			} catch (error) {
-				replaceChildren(problem, error.message);
-			}
+		const add = async (body) => {
+			const endpoint = await this.#call("POST", "", body);
+			await this.#showEndpoints();
+			this.#showSecret(endpoint);
 		};
-		return form("panel", submit, h("h2", "Add a webhook"), url, description, h("fieldset", h("legend", "Events"), events), problem, h("div.buttons", h("button.primary", "Add")));
+		return h("section.panel", h("h2", "Add a webhook"), new WebhookForm("Add", add));
 	}
 
-	#showSecret({ secret }) {
-		this.element.prepend(h("section.panel", { role: "status" }, h("h2", "The secret, shown this once"), h("pre", { tabindex: 0 }, secret), h("div.buttons", button("Copy", () => navigator.clipboard.writeText(secret)))));
+	#showSecret({ secret, previous_secret_until: end }) {
+		const copy = button("Copy", () => navigator.clipboard.writeText(secret));
+		const heading = this.element.querySelector("h1");
+		(heading.closest(".page-head") ?? heading).after(h("section.panel", { role: "status" }, h("h2", "The secret, shown this once"), h("pre", { tabindex: 0 }, secret), end && h("p.muted", `The one before signs as well until ${formatMoment(end)}.`), h("div.buttons", copy)));
+		scrollTo(0, 0);
+		copy.focus();
 	}
 
 	async #showEndpoint() {
 		const { app } = this;
 		const path = `/${this.id}`;
 		const endpoint = await this.#call("GET", path);
-		const send = (label, action, body = {}, say = () => {}) => app.button(label, async () => {
-			say(await this.#call("POST", `${path}/${action}`, body));
+		const send = (label, action, createBody = () => ({}), say = () => {}) => app.button(label, async () => {
+			say(await this.#call("POST", `${path}/${action}`, createBody()));
 			await this.start();
 		});
-		const since = new Date(Date.now() - DAY_MILLISECONDS).toISOString();
+		const createRecovery = () => ({ since: new Date(Date.now() - DAY_MILLISECONDS).toISOString() });
+		const change = async (body) => {
+			await this.#call("PATCH", path, body);
+			await this.#showEndpoint();
+			await this.start();
+			scrollTo(0, 0);
+			document.querySelector("main").focus();
+			app.say("Saved.");
+		};
 		const actions = [
 			send("Send a test event", "test"),
-			send("Send what was missed", "recover", { since }, ({ recovered }) => app.say(`${recovered} events of the last 24 hours are sent again.`)),
-			app.button(endpoint.enabled ? "Disable" : "Enable", async () => {
-				await this.#call("PATCH", path, { enabled: !endpoint.enabled });
-				await this.#showEndpoint();
-				await this.start();
-			}),
+			send("Send what was missed", "recover", createRecovery, ({ recovered }) => app.say(`${formatCount(recovered, "event")} of the last 24 hours will be sent again.`)),
+			app.button(endpoint.enabled ? "Disable" : "Enable", () => change({ enabled: !endpoint.enabled })),
 			app.button("New secret", async () => this.#showSecret(await this.#call("POST", `${path}/rotate`, {}))),
 			app.button("Delete", async () => {
 				if (!confirm("Delete the webhook and the log of its deliveries?")) return;
@@ -95,13 +94,16 @@ export default class WebhooksPage extends LiveView {
 			app.run(() => this.start());
 		});
 		filter.show(this.#state);
-		this.deliveries = h("div");
+		this.deliveries = h("div.deliveries");
+		this.statistics = h("div");
+		const edit = h("details", h("summary", "Edit"), new WebhookForm("Save", change, endpoint));
 		replaceChildren(
 			this.element,
 			h("a", { href: "#/webhooks" }, "Webhooks"),
 			h("div.page-head", h("h1", nameEndpoint(endpoint)), createBadge(endpoint)),
 			endpoint.failing_since && h("p.problem", `Failing since ${formatMoment(endpoint.failing_since)}.`),
 			h("div.buttons", actions),
+			h("div.columns", h("section.panel", h("h2", "The last 24 hours"), this.statistics), h("section.panel", h("h2", "Settings"), createFacts(endpoint), edit)),
 			filter,
 			this.deliveries,
 			this.#createVerifier(),
@@ -109,13 +111,16 @@ export default class WebhooksPage extends LiveView {
 	}
 
 	async #loadDeliveries() {
-		const { deliveries } = await this.#call("GET", `/${this.id}/deliveries${this.#state && `?state=${this.#state}`}`);
-		replaceChildren(this.deliveries, deliveries.length > 0 ? deliveries.map((delivery) => this.#createDelivery(delivery)) : h("p.muted", "No deliveries."));
+		const list = `deliveries?limit=${MAX_DELIVERIES}${this.#state && `&state=${this.#state}`}`;
+		const [{ deliveries, next_cursor: next }, statistics] = await Promise.all([list, "statistics"].map((part) => this.#call("GET", `/${this.id}/${part}`)));
+		replaceChildren(this.statistics, createStatistics(statistics));
+		const shown = deliveries.map((delivery) => this.#createDelivery(delivery));
+		replaceChildren(this.deliveries, shown.length > 0 ? shown : h("p.muted", "No deliveries."), next && h("p.muted", `These are the latest ${MAX_DELIVERIES}; the API lists all.`));
 		return deliveries.some(({ state }) => state === "pending") && REFRESH_MILLISECONDS;
 	}
 
 	#createDelivery({ delivery_id: id, state, type, created_at: time, attempts }) {
-		const summary = h("summary", h(`span.badge.${BADGES[state]}`, state), ` ${type} `, h("span.muted", `${formatMoment(time)}, ${attempts.length === 1 ? "1 attempt" : `${attempts.length} attempts`}`));
+		const summary = h("summary", h(`span.badge.${BADGES[state]}`, state), ` ${type} `, h("span.muted", `${formatMoment(time)}, ${formatCount(attempts.length, "attempt")}`));
 		const content = h("div.page");
 		const ontoggle = () => {
 			if (!details.open) return this.#open.delete(id);
@@ -129,7 +134,7 @@ export default class WebhooksPage extends LiveView {
 	async #fillDelivery(content, id) {
 		const path = `/${this.id}/deliveries/${id}`;
 		const { attempts, next_attempt_at: next, payload } = await this.#call("GET", path);
-		const rows = attempts.map(({ attempt, at, status, error, seconds, excerpt }) => [attempt, formatMoment(at), status ?? error?.message ?? "under way", formatDuration(seconds), h("code", excerpt)]);
+		const rows = attempts.map(({ attempt, at, status, error, seconds, excerpt }) => [attempt, formatMoment(at), status ?? error?.message ?? "under way", formatLatency(seconds), h("code", excerpt)]);
 		const redeliver = async () => {
 			await this.#call("POST", `${path}/redeliver`, {});
 			await this.start();
@@ -139,7 +144,7 @@ export default class WebhooksPage extends LiveView {
 			h("div.buttons", this.app.button("Send again", redeliver), next && h("span.muted", `Next attempt ${formatMoment(next)}`)),
 			table(["Attempt", "Time", "Answer", "Took", "Body"], rows),
 			h("h2", "Sent"),
-			h("pre", { tabindex: 0 }, `webhook-id: ${id}\ncontent-type: application/json\n\n${JSON.stringify(JSON.parse(payload), null, 2)}`),
+			payload ? h("pre", { tabindex: 0 }, `webhook-id: ${id}\n\n${JSON.stringify(JSON.parse(payload), null, 2)}`) : h("p.muted", "The export was erased, and with it the body."),
 		);
 	}
 
@@ -155,6 +160,28 @@ export default class WebhooksPage extends LiveView {
 		};
 		return form("panel", () => this.app.run(verify), h("h2", "Why does it not verify?"), h("p.muted", "Paste what your receiver got; the service says what is wrong with it."), headers, body, h("div.buttons", h("button", "Check")), answer);
 	}
+}
+
+/** Return how the endpoint has done, and what waits for it. */
+function createStatistics({ attempts, success_rate: rate, latency_p50_seconds: median, latency_p99_seconds: high, backlog, oldest_waiting_seconds: oldest }) {
+	return factList({
+		"Success rate": attempts > 0 ? `${Math.floor(rate * 1000) / 10} % of ${formatCount(attempts, "attempt")}` : "no attempts",
+		"Latency, p50": formatLatency(median),
+		"Latency, p99": formatLatency(high),
+		Backlog: formatCount(backlog, "delivery"),
+		"Oldest waiting": oldest !== null && `for ${formatDuration(oldest)}`,
+	});
+}
+
+function createFacts({ format, events, filter, header_names: headers, rate_limit: limit }) {
+	const conditions = Object.entries(filter ?? {}).map(([name, value]) => `${name}: ${name === "metadata" ? formatPairs(value).replaceAll("\n", ", ") : [value].flat().join(" or ")}`);
+	return factList({
+		Format: FORMAT_LABELS[format] ?? format,
+		Events: join(...events),
+		"Only exports of": filter && conditions.join("; "),
+		Headers: headers.length > 0 && `${join(...headers)} (values are not shown)`,
+		"Rate limit": limit && `${formatCount(limit, "delivery")} a second`,
+	});
 }
 
 function nameEndpoint({ url, description }) {

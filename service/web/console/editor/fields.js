@@ -39,12 +39,12 @@ export function textField(label, onChange, attributes = {}) {
 
 /** Return a choice; `options` are `[value, label]`. */
 export function selectField(label, options, onChange) {
-	const control = h("select", { onchange: () => onChange(control.value) }, options.map(([value, text]) => h("option", { value }, text)));
+	const control = h("select", { onchange: () => onChange?.(control.value) }, options.map(([value, text]) => h("option", { value }, text)));
 	return createField(label, control);
 }
 
 export function checkField(label, onChange, checked = false) {
-	const control = h("input", { type: "checkbox", checked, onchange: () => onChange(control.checked) });
+	const control = h("input", { type: "checkbox", checked, onchange: () => onChange?.(control.checked) });
 	return Object.assign(h("label.check", control, label), { show: (value) => (control.checked = value) }); // a label has its `control`
 }
 
