@@ -193,6 +193,14 @@ async def test_an_export_is_deleted_for_good_after_a_confirmation(
     await console.open(f"#/exports/{run.spec.job_id}")
     await expect(console.page.get_by_text("The export was erased.")).to_be_visible()
 
+    other = (await service.submit_export()).spec.job_id
+    await console.open(f"#/exports/{other}")
+    await expect(console.page.locator(".badge")).to_have_text("Waiting")
+    headers = {"Authorization": f"Bearer {service.create_token()}"}
+    await service.server.client.delete(f"/api/exports/{other}?purge=true", headers=headers)
+    await expect(console.page.locator("#messages")).to_contain_text("match.mp4 was deleted.")
+    await expect(console.page.get_by_text("No exports yet")).to_be_visible()
+
 
 async def test_the_browser_notifies_of_results_only_after_it_was_told_to(
     console: ConsolePage, service: ProxiedService, browser_context: BrowserContext

@@ -63,6 +63,7 @@ export default class DetailPage {
 	#show() {
 		const job = this.app.store.get(this.id);
 		const previous = this.#shown;
+		if (previous && !job) return this.#leave(previous);
 		if (!job || !this.request || job === previous) return;
 		this.#shown = job;
 		this.badge.className = `badge ${job.status}`;
@@ -81,6 +82,13 @@ export default class DetailPage {
 			this.#playersFor = playersFor;
 			loadPlayers(this.app, job, this.players);
 		}
+	}
+
+	/** Leave the page of an export that was erased, here or elsewhere. */
+	#leave(job) {
+		this.#shown = null;
+		this.app.say(`${nameOf(job)} was deleted.`);
+		location.hash = "#/";
 	}
 
 	#showFacts(job) {
@@ -139,7 +147,6 @@ export default class DetailPage {
 		if (!confirm("Delete the file and all data of this export? It can't be restored.")) return;
 		await this.#call("DELETE", "", { query: { purge: true } });
 		this.app.store.forget(job.job_id);
-		location.hash = "#/";
 	}
 
 	async #download() {
