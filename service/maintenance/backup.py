@@ -1,7 +1,9 @@
 """Back the database up and restore it."""
 
 import asyncio
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
@@ -9,6 +11,7 @@ import asyncpg
 from infra.database import postgresql_tools, sqlite_backup
 from infra.database.postgresql import asyncpg_dsn, is_postgresql
 from infra.database.sqlite import sqlite_path
+from infra.database.sqlite_backup import DamagedDatabase
 from infra.lock import hold_lock
 from service import schema
 from service.schema import Schema, SchemaAge
@@ -39,7 +42,8 @@ def back_up(url: str, file: Path) -> Schema:
     source = sqlite_path(url)
     if not source.exists():
         raise NotPossible(f"{source} does not exist yet; the service creates it at its first start")
-    sqlite_backup.copy_database(source, file)
+    with _name_full_disk(file):
+        sqlite_backup.copy_database(source, file)
     return read_backup_schema(url, file)
 
 
@@ -64,7 +68,8 @@ def restore(url: str, file: Path, data_dir: Path, *, force: bool) -> Schema:
     with hold_lock(data_dir / "service.lock"):
         if not force and target.exists() and sqlite_backup.has_rows(target, apart_from=VERSION_TABLE):
             raise NotPossible(_describe_data(str(target)))
-        sqlite_backup.replace_database(file, target)
+        with _name_damage(file):
+            sqlite_backup.replace_database(file, target)
     return found_schema
 
 
@@ -72,10 +77,34 @@ def read_backup_schema(url: str, file: Path) -> Schema:
     """Return the schema of a backup for the kind of database of this URL."""
     if not file.is_file():
         raise WrongFile(f"{file} does not exist")
-    read: Callable[[Path], str] = schema.read_file_revision
     if is_postgresql(url):
-        read = postgresql_tools.read_dump_revision
-    return schema.compare_revision(read(file))
+        return schema.compare_revision(postgresql_tools.read_dump_revision(file))
+    with _name_damage(file):
+        return schema.compare_revision(schema.read_file_revision(file))
+
+
+@contextmanager
+def _name_damage(file: Path) -> Iterator[None]:
+    """Raise what is wrong with a backup as such: nothing is said of the database in use."""
+    try:
+        yield
+    except DamagedDatabase as error:
+        raise WrongFile(f"{file} is damaged ({error}); use another backup") from error
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            raise
+        raise WrongFile(f"{file} is no intact SQLite database ({error}); use another backup") from error
+
+
+@contextmanager
+def _name_full_disk(file: Path) -> Iterator[None]:
+    """Raise that a disk is full as that of a new backup."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_FULL:
+            raise
+        raise NotPossible(f"the disk of {file} is full; free some space, or write it elsewhere") from error
 
 
 async def _check_postgresql(url: str, *, force: bool) -> None:

@@ -7,19 +7,16 @@ import msgspec
 import typer
 
 from infra.database.errors import DATABASE_ERRORS
-from infra.database.factory import open_database
-from infra.database.sqlite import sqlite_url
 from infra.storage import StorageError
 from service.audit.actions import Action
-from service.audit.caller import CALLER, Actor, Caller
 from service.audit.log import record
 from service.cli.console import to_printable
 from service.cli.errors import FAILED_STATUS, confirm, exit_with
+from service.cli.server.settings_database import open_settings_database
 from service.composition.factories import USERS_IN_LOGS, create_storage, derive_key, load_master_keys
 from service.exports.user_erasure import Receipt, UserEraser
 from service.settings import Settings
 from service.startup.commands import load_settings_or_exit
-from service.startup.data_folder import DATABASE
 from service.startup.logging_setup import hash_user
 
 
@@ -31,7 +28,8 @@ def erase_user(user: str, *, dry_run: bool, yes: bool, as_json: bool) -> None:
     try:
         receipt = asyncio.run(_erase(settings, user, dry_run=dry_run))
     except (StorageError, OSError, *DATABASE_ERRORS) as error:
-        exit_with(FAILED_STATUS, f"not everything could be erased: {error}; run the command again")
+        reason = str(error).partition("\n")[0]
+        exit_with(FAILED_STATUS, f"not everything could be erased: {reason}; run the command again")
     if as_json:
         typer.echo(msgspec.json.encode(receipt).decode())
         return
@@ -41,19 +39,17 @@ def erase_user(user: str, *, dry_run: bool, yes: bool, as_json: bool) -> None:
 
 
 async def _erase(settings: Settings, user_id: str, *, dry_run: bool) -> Receipt:
-    database = open_database(settings.database_url or sqlite_url(settings.data_dir / DATABASE))
-    master_key = load_master_keys(settings)[0]
-    storage = create_storage(settings, master_key)
-    eraser = UserEraser(database, storage, time.time)
-    try:
-        if dry_run:
-            return await eraser.measure(user_id)
-        receipt = await eraser.erase(user_id)
-        CALLER.set(Caller(Actor.OPERATOR))
+    async with open_settings_database(settings) as database:
+        master_key = load_master_keys(settings)[0]
+        storage = create_storage(settings, master_key)
+        eraser = UserEraser(database, storage, time.time)
+        try:
+            if dry_run:
+                return await eraser.measure(user_id)
+            receipt = await eraser.erase(user_id)
+        finally:
+            await storage.close()
         user_hash = hash_user(derive_key(master_key, USERS_IN_LOGS), user_id)
         async with database.transaction() as session:
             await record(session, Action.USER_ERASED, None, [user_hash], now=time.time())
         return receipt
-    finally:
-        await storage.close()
-        await database.close()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,3 +107,11 @@ async def test_it_asks_first_and_may_be_repeated(used_app: AppHarness) -> None:
         result = await erase(used_app, "--yes")
         assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["files"] == 0
+
+
+def test_a_folder_without_a_database_is_named(tmp_path: Path) -> None:
+    where = {"DATABASE_URL": "", "DATA_DIR": str(tmp_path / "var")}
+    result = CliRunner().invoke(command_line, ["users", "erase", "ada", "--yes"], env=where)
+    assert result.exit_code == 1
+    assert f"there is no database {tmp_path / 'var' / 'framehook.db'}" in result.stderr
+    assert not (tmp_path / "var").exists()

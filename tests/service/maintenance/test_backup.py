@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -137,11 +138,35 @@ def test_an_older_backup_is_restored_for_the_start_to_upgrade(data_dir: Path) ->
     assert run("current", **where).stdout == f"{current['newest']} (the newest)\n"
 
 
-def test_what_is_no_database_is_not_restored(data_dir: Path) -> None:
-    Path("copy.db").write_bytes(b"no database at all" * 100)
-    result = run("restore", "copy.db", DATA_DIR=str(data_dir))
-    assert result.exit_code == CONFIGURATION
-    assert "Traceback" not in result.output
+@pytest.mark.parametrize("keeps_schema", [False, True])
+def test_a_damaged_backup_is_named_and_not_restored(data_dir: Path, *, keeps_schema: bool) -> None:
+    where = {"DATA_DIR": str(data_dir)}
+    assert run("upgrade", **where).exit_code == run("backup", "copy.db", **where).exit_code == 0
+    content = Path("copy.db").read_bytes()
+    intact = len(content) // 2 if keeps_schema else 0
+    Path("copy.db").write_bytes(content[:intact] + b"no database at all" * 1_000)
+    result = run("restore", "copy.db", "--force", **where)
+    assert result.exit_code == USAGE
+    assert "copy.db is" in result.stderr
+    assert run("current", **where).exit_code == 0
+
+
+def test_a_disk_that_is_full_for_a_backup_is_that_of_the_backup(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = {"DATA_DIR": str(data_dir)}
+    assert run("upgrade", **where).exit_code == 0
+
+    def connect_with_few_pages(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection = open_connection(*arguments, **options)
+        connection.execute("PRAGMA max_page_count = 8")
+        return connection
+
+    open_connection = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", connect_with_few_pages)
+    result = run("backup", "copy.db", **where)
+    assert (result.exit_code, list(Path.cwd().glob("*copy*"))) == (FAILED, [])
+    assert "the disk of copy.db is full" in result.stderr
 
 
 @pytest.mark.usefixtures("postgresql_programs")
