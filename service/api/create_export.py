@@ -30,7 +30,7 @@ from service.exports.checks import StorageQuotaExceeded
 from service.exports.models import ExportRequest, Idempotency, Schedule
 from service.jobs.queue.priorities import Priority
 from service.jobs.serializers import Export
-from service.problems import AlreadyStarted, ExportIdTaken, Invalid, OutputKeyInUse, QuotaExceeded
+from service.problems import AlreadyStarted, Erased, ExportIdTaken, Invalid, OutputKeyInUse, QuotaExceeded
 from service.webhooks import serializers
 from service.webhooks.endpoints import DEFAULT_EVENTS
 
@@ -119,7 +119,11 @@ async def create(request: Request[State]) -> Response:
 
 
 @declare_operation(
-    "edit_export", Tag.EXPORTS, body=Body(EditExport), answers={200: Export}, problems=(AlreadyStarted,)
+    "edit_export",
+    Tag.EXPORTS,
+    body=Body(EditExport),
+    answers={200: Export},
+    problems=(AlreadyStarted, Erased),
 )
 async def edit(request: Request[State]) -> Response:
     """Change the name, the metadata or the project of an export, in any state, or its priority while it waits.

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from infra.database.base import Database
 from service.audit.actions import Action
 from service.audit.log import record
@@ -81,9 +83,12 @@ class ExportService:
     async def get(self, user_id: str, job_id: str) -> Job:
         """Return one of the user's exports, by its own id or the chosen one; raises NotFound or Erased."""
         async with self._database.reading() as session:
-            job = await queries.get(session, user_id, job_id)
-            if job is None and await erasures.find(session, user_id, job_id, now=self._clock()):
-                raise Erased
+            return await self._find(session, user_id, job_id)
+
+    async def _find(self, session: AsyncSession, user_id: str, job_id: str) -> Job:
+        job = await queries.get(session, user_id, job_id)
+        if job is None and await erasures.find(session, user_id, job_id, now=self._clock()):
+            raise Erased
         if job is None:
             raise NotFound("The export does not exist.")
         return job
@@ -91,19 +96,19 @@ class ExportService:
     async def edit(self, user_id: str, job_id: str, fields: Mapping[str, Any]) -> Job:
         """Set the given ones of `name`, `metadata` and `project_id`, in any state, and `priority` while it waits.
 
-        Raises NotFound, AlreadyStarted.
+        Raises NotFound, Erased or AlreadyStarted.
         """
         async with self._database.transaction() as session:
             await transitions.lock_user(session, user_id)
-            job = await queries.get(session, user_id, job_id)
-            if job is not None and fields:
-                columns = to_columns(job, fields, head_start_seconds=self._limits.head_start_seconds)
-                job = await transitions.edit(session, job, columns, now=self._clock())
-        if job is None:
+            job = await self._find(session, user_id, job_id)
+            if not fields:
+                return job
+            columns = to_columns(job, fields, head_start_seconds=self._limits.head_start_seconds)
+            edited = await transitions.edit(session, job, columns, now=self._clock())
+        if edited is None:
             raise NotFound("The export does not exist.")
-        if fields:
-            self._changes.publish(job)  # an edit calls for nothing else
-        return job
+        self._changes.publish(edited)  # an edit calls for nothing else
+        return edited
 
     async def cancel(self, user_id: str, job_id: str) -> Job:
         """Cancel an active export and stop its run; cancelling again changes nothing.

@@ -88,6 +88,8 @@ async def test_an_erased_export_is_in_no_list_and_takes_no_order(app: AppHarness
         assert (await app.client.get(f"/api/exports{name}", headers=ADA)).json()["exports"] == []
     assert_problem(await app.client.post(f"/api/exports/{job['job_id']}/retry", headers=ADA), 410)
     assert_problem(await app.client.delete(f"/api/exports/{job['job_id']}", headers=ADA), 410)
+    edited = await app.client.patch(f"/api/exports/{job['job_id']}", json={"name": "a"}, headers=ADA)
+    assert assert_problem(edited, 410)["code"] == "erased"
     assert_problem(await app.client.post(f"/api/exports/{job['job_id']}/download-url", headers=ADA), 410)
 
 

@@ -158,7 +158,7 @@ def test_a_disk_that_is_full_for_a_backup_is_that_of_the_backup(
     assert run("upgrade", **where).exit_code == 0
 
     def connect_with_few_pages(*arguments: Any, **options: Any) -> sqlite3.Connection:
-        connection = open_connection(*arguments, **options)
+        connection: sqlite3.Connection = open_connection(*arguments, **options)
         connection.execute("PRAGMA max_page_count = 8")
         return connection
 
