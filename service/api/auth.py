@@ -34,12 +34,14 @@ _HOW_TO = "Send `Authorization: Bearer <token>` with a valid token."
 class Access:
     """The user of a connection.
 
-    `expires_at` is in seconds since the epoch, None if access does not expire. `key` is the API key, if it is one.
+    `expires_at` is in seconds since the epoch, None if access does not expire. `key` is the API key, if it is one;
+    `link_id` is the link of a portal.
     """
 
     user_id: str
     expires_at: int | None = None
     key: ActiveKey | None = None
+    link_id: str | None = None
 
     @property
     def is_revoked(self) -> bool:
@@ -114,6 +116,8 @@ class Authenticator:
     def _describe_caller(self, connection: HTTPConnection[Any], access: Access) -> Caller:
         """Return what the audit log keeps of who sent a request."""
         address = connection.client.host if self._keeps_addresses and connection.client else None
+        if access.link_id is not None:
+            return Caller(Actor.PORTAL, access.link_id, address)
         if access.key is not None:
             return Caller(Actor.KEY, access.key.key_id, address)
         return Caller(Actor.LOCAL_USER if self._verifier is None else Actor.TOKEN, None, address)
@@ -153,43 +157,45 @@ class Authenticator:
             expires_at = min(expires_at, access.expires_at)
         if expires_at <= now:
             raise _invalid_token(f"The token has expired. {_HOW_TO}")
-        claims = {"sub": access.user_id, "aud": "stream", "exp": expires_at}
-        claims |= {"key": access.key.key_id} if access.key is not None else {}
-        return jwt.encode(claims, self._ticket_key, "HS256"), expires_at
+        return self._sign(access, expires_at, aud="stream"), expires_at
 
     async def _verify_ticket(self, ticket: str) -> Access:
         try:
-            expected = {"audience": "stream", "issuer": None}
-            claims = decode_token(ticket, self._ticket_key, ["HS256"], expected, leeway_seconds=0)
+            return await self._verify_signed(ticket, "stream")
         except jwt.PyJWTError as error:
             detail = "The stream ticket is invalid or expired; get a new one with POST /api/stream-tickets."
             raise _invalid_token(f"{detail} {_HOW_TO}") from error
-        return await self._access_from_claims(claims)
 
-    async def _access_from_claims(self, claims: dict[str, Any]) -> Access:
-        """Return the access of what this service signed; it ends with the key that asked for it."""
-        key = None
-        if self._keys is not None and "key" in claims:
-            key = await _find_key(self._keys.find_by_id(claims["key"]))
-        return Access(str(claims["sub"]), int(claims["exp"]), key)
-
-    def create_portal_token(self, access: Access, *, seconds: int, now: float) -> tuple[str, int]:
+    def create_portal_token(
+        self, access: Access, link_id: str, *, seconds: int, now: float
+    ) -> tuple[str, int]:
         """Return a token for the user's webhooks and nothing else, and its expiry."""
         expires_at = int(now) + seconds
         if access.key is not None and access.expires_at is not None:  # the link ends with the key
             expires_at = min(expires_at, access.expires_at)
-        claims = {"sub": access.user_id, "aud": "portal", "scope": "webhooks", "exp": expires_at}
-        claims |= {"key": access.key.key_id} if access.key is not None else {}
-        return PORTAL_PREFIX + jwt.encode(claims, self._ticket_key, "HS256"), expires_at
+        signed = self._sign(access, expires_at, aud="portal", scope="webhooks", jti=link_id)
+        return PORTAL_PREFIX + signed, expires_at
 
     async def _verify_portal_token(self, token: str) -> Access:
         try:
-            expected = {"audience": "portal", "issuer": None}
-            signed = token.removeprefix(PORTAL_PREFIX)
-            claims = decode_token(signed, self._ticket_key, ["HS256"], expected, leeway_seconds=0)
-            return await self._access_from_claims(claims)
+            return await self._verify_signed(token.removeprefix(PORTAL_PREFIX), "portal")
         except (jwt.PyJWTError, Unauthenticated) as error:  # the holder of the link knows of no key
             raise _invalid_token("The portal's link is invalid or expired; ask for a new one.") from error
+
+    def _sign(self, access: Access, expires_at: int, **claims: str) -> str:
+        key = {"key": access.key.key_id} if access.key is not None else {}
+        return jwt.encode(
+            {"sub": access.user_id, "exp": expires_at, **claims, **key}, self._ticket_key, "HS256"
+        )
+
+    async def _verify_signed(self, signed: str, audience: str) -> Access:
+        """Return the access of what this service signed; it ends with the key that asked for it."""
+        expected = {"audience": audience, "issuer": None}
+        claims = decode_token(signed, self._ticket_key, ["HS256"], expected, leeway_seconds=0)
+        key = None
+        if self._keys is not None and "key" in claims:
+            key = await _find_key(self._keys.find_by_id(claims["key"]))
+        return Access(str(claims["sub"]), int(claims["exp"]), key, claims.get("jti"))
 
     async def _verify_token(self, token: str) -> Access:
         if not token:

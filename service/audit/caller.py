@@ -11,6 +11,8 @@ class Actor(StrEnum):
 
     TOKEN = "token"  # noqa: S105 - the name of a credential
     KEY = "key"
+    PORTAL = "portal"
+    """Has a link to the portal of the user."""
     LOCAL_USER = "local_user"
     OPERATOR = "operator"
     """Has the settings of the service, at the command line."""
@@ -18,7 +20,7 @@ class Actor(StrEnum):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who acts: with a token, with the API key `key_id`, or at the command line.
+    """Who acts: with a token, with the API key or portal link `key_id`, or at the command line.
 
     `address` is that of the connection; None unless addresses are kept.
     """

@@ -15,8 +15,8 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Who did what, and when: a row of `audit_log`, whose columns are these fields.
 
     `user_id` is the user whose object it is, and who did it unless `actor` is an operator; None for a user who was
-    erased. `key_id` is the API key with which it was done. `object_id` is an id that the service has made, never text
-    of a user. `at` is in seconds since the epoch.
+    erased. `key_id` is the API key or portal link with which it was done. `object_id` is an id that the service has
+    made, never text of a user. `at` is in seconds since the epoch.
     """
 
     entry_id: PrimaryKey

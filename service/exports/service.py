@@ -105,6 +105,8 @@ class ExportService:
                 return job
             columns = to_columns(job, fields, head_start_seconds=self._limits.head_start_seconds)
             edited = await transitions.edit(session, job, columns, now=self._clock())
+            if edited is not None:
+                await record(session, Action.EXPORT_EDITED, user_id, [job.job_id], now=self._clock())
         if edited is None:
             raise NotFound("The export does not exist.")
         self._changes.publish(edited)  # an edit calls for nothing else

@@ -10,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database.base import Database
 from infra.storage import Storage, StorageError, StoredObject
+from service.audit.actions import Action
+from service.audit.log import record
 from service.clock import Clock
 from service.exports import checks
 from service.exports.checks import UploadInUse
@@ -66,6 +68,7 @@ class UploadService:
             await transitions.lock_user(session, user_id)
             await checks.check_bytes(session, user_id, self._limits.bytes_per_user, more=size)
             await uploads.insert_upload(session, upload)
+            await record(session, Action.UPLOAD_CREATED, user_id, [_name_upload(key)], now=now)
 
     async def record_facts(self, user_id: str, key: str, facts: SourceFacts) -> None:
         """Keep with an upload what a probe found in it."""
@@ -102,7 +105,14 @@ class UploadService:
                     raise NotFound("The upload does not exist.")
                 return
             erasure = await erasures.record_object(session, user_id, folder, now=now)
+            await record(session, Action.UPLOAD_DELETED, user_id, [folder], now=now)
         await self._eraser.delete_now(erasure)
+
+    async def record_abortion(self, user_id: str, key: str) -> None:
+        """Store who has aborted an upload in parts."""
+        async with self._database.transaction() as session:
+            now = self._clock.wall()
+            await record(session, Action.UPLOAD_ABORTED, user_id, [_name_upload(key)], now=now)
 
     async def run(self) -> None:
         """Sweep once an hour."""
@@ -164,6 +174,11 @@ class UploadService:
 
     def _expiry_of(self, upload: Upload) -> float | None:
         return upload.created_at + self._limits.seconds if self._limits.seconds else None
+
+
+def _name_upload(key: str) -> str:
+    """Return the id of an upload in the audit log: its folder, without the name that its user gave the file."""
+    return uploads.folder_of(key) or "uploads"
 
 
 async def _settle(session: AsyncSession, upload: Upload, stored: StoredObject | None) -> None:

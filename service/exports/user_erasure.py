@@ -13,6 +13,8 @@ from sqlmodel import SQLModel
 
 from infra.database.base import Database
 from infra.storage import Storage
+from service.audit.actions import Action
+from service.audit.log import record
 from service.costs import usage
 from service.exports import delivery_erasure
 from service.exports.erasure import TABLES, forget_exports
@@ -48,13 +50,19 @@ class UserEraser:
     async def measure(self, user_id: str) -> Receipt:
         """Count what an erasure would delete."""
         async with self._database.reading() as session:
-            rows = {table.name: await _count(session, table, user_id) for table in _list_tables()}
+            rows = {
+                table.name: await _count(session, table, user_id) for table in _list_tables(with_kept=True)
+            }
         files = await self._storage.measure_user(user_id)
         counted = {name: count for name, count in sorted(rows.items()) if count}
         return Receipt(user_id, counted, files.objects, files.bytes)
 
-    async def erase(self, user_id: str) -> Receipt:
-        """Erase everything; return what there was. Raises StorageError with the files still to be deleted."""
+    async def erase(self, user_id: str, *, audit_id: str) -> Receipt:
+        """Erase everything; return what there was. Raises StorageError with the files still to be deleted.
+
+        The last rows are deleted in the transaction of the entry of the audit log, which has the `audit_id`: as long as
+        there is no entry, the erasure is to be repeated.
+        """
         receipt = await self.measure(user_id)
         while await self._forget_exports(user_id):
             pass
@@ -63,8 +71,9 @@ class UserEraser:
         await self._forget_uploads(user_id)
         await self._storage.delete_user(user_id)
         for table in _list_tables():
-            while await self._delete_batch(table, user_id):
+            while await self._delete_full_batch(table, user_id):
                 pass
+        await self._delete_rest(user_id, audit_id)
         await self._database.reclaim(TABLES)
         return receipt
 
@@ -89,21 +98,28 @@ class UserEraser:
                 if (folder := uploads.folder_of(key)) is not None:
                     await erasures.record_object(session, user_id, folder, now=now)
 
-    async def _delete_batch(self, table: Table, user_id: str) -> int:
-        if table.name in _KEPT:
-            return 0
+    async def _delete_full_batch(self, table: Table, user_id: str) -> bool:
+        """Delete a batch of rows if that leaves others."""
         columns = table.primary_key.columns
-        batch = select(*columns).where(_is_of_user(table, user_id)).limit(BATCH_ROWS)
+        batch = select(*columns).where(_is_of_user(table, user_id)).limit(BATCH_ROWS + 1)
         async with self._database.transaction() as session:
             keys = [tuple(row) for row in await session.execute(batch)]
-            if keys:
-                await session.execute(delete(table).where(tuple_(*columns).in_(keys)))
-        return len(keys)
+            if len(keys) <= BATCH_ROWS:
+                return False
+            await session.execute(delete(table).where(tuple_(*columns).in_(keys[:BATCH_ROWS])))
+        return True
+
+    async def _delete_rest(self, user_id: str, audit_id: str) -> None:
+        async with self._database.transaction() as session:
+            for table in _list_tables():
+                await session.execute(delete(table).where(_is_of_user(table, user_id)))
+            await record(session, Action.USER_ERASED, None, [audit_id], now=self._clock())
 
 
-def _list_tables() -> list[Table]:
+def _list_tables(*, with_kept: bool = False) -> list[Table]:
     """Return the tables that have rows of users; those that refer to others come first."""
-    own = [table for table in SQLModel.metadata.sorted_tables if "user_id" in table.columns]
+    tables = SQLModel.metadata.sorted_tables
+    own = [table for table in tables if "user_id" in table.columns and (with_kept or table.name not in _KEPT)]
     return [ATTEMPTS, EVENTS, *own]
 
 

@@ -10,10 +10,14 @@ from gpu.config import WholeNumber
 from service.api.openapi.operations import Body, Tag, declare_operation
 from service.api.requests import StrictModel, json_response, read_optional_json
 from service.api.state import State
+from service.audit.actions import Action
+from service.audit.log import record
+from service.jobs.ids import new_id
 from service.jobs.serializers import format_timestamp
 
 MIN_LINK_SECONDS: Final = 60
 MAX_LINK_SECONDS: Final = 24 * 3_600
+LINK_PREFIX: Final = "link_"
 
 
 class LinkBody(StrictModel):
@@ -41,8 +45,10 @@ async def create_link(request: Request[State]) -> Response:
     authenticator = request.state["authenticator"]
     access = await authenticator.access(request)
     body = await read_optional_json(request, LinkBody)
-    token, expires_at = authenticator.create_portal_token(
-        access, seconds=body.expires_in, now=request.state["clock"].wall()
-    )
+    now = request.state["clock"].wall()
+    link_id = LINK_PREFIX + new_id(now)
+    token, expires_at = authenticator.create_portal_token(access, link_id, seconds=body.expires_in, now=now)
+    async with request.state["database"].transaction() as session:
+        await record(session, Action.PORTAL_LINK_CREATED, access.user_id, [link_id], now=now)
     url = f"{request.state['webhook_serializer'].origin}/portal#token={token}"
     return json_response(PortalLink(url=url, expires_at=format_timestamp(expires_at)), 201)

@@ -135,6 +135,7 @@ async def complete(request: Request[State]) -> Response:
 async def abort(request: Request[State]) -> Response:
     """Abort an upload and delete the parts that have arrived."""
     upload, _ = await _load_upload(request)
+    await request.state["removal"].uploads.record_abortion(upload.user_id, upload.key)
     await request.state["storage"].abort_multipart(upload.user_id, upload.key, upload.upload_id)
     return Response(status_code=204)
 

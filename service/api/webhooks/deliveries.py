@@ -12,7 +12,9 @@ from service.api.request_ids import Moment
 from service.api.requests import StrictModel, json_response, parse_query, read_json, read_optional_json
 from service.api.state import State
 from service.api.webhooks.bodies import Cursor
-from service.api.webhooks.endpoints import load_endpoint, path_id
+from service.api.webhooks.endpoints import load_endpoint, path_id, record_action
+from service.audit.actions import Action
+from service.audit.log import record
 from service.jobs import transitions
 from service.problems import Conflict, Erased, FieldError, Invalid, NotFound
 from service.webhooks import delivery_log, delivery_queries, recovery, serializers
@@ -85,6 +87,7 @@ async def send_test(request: Request[State]) -> Response:
     try:
         async with request.state["database"].transaction() as session:
             delivery = await create_test_deliveries(session, endpoint, rehearsal, serializer, now=now)
+            await record_action(request, session, Action.WEBHOOK_TESTED, endpoint)
     except NothingEarlier:
         reason = "No event comes before this one; send another type to rehearse a wrong order."
         raise Invalid(reason, errors=[FieldError(loc=["type"], msg=reason)]) from None
@@ -131,7 +134,10 @@ async def redeliver(request: Request[State]) -> Response:
     if not delivery.payload:
         raise Erased
     async with request.state["database"].transaction() as session:
-        requeued = await recovery.redeliver(session, delivery, now=request.state["clock"].wall())
+        now = request.state["clock"].wall()
+        requeued = await recovery.redeliver(session, delivery, now=now)
+        if requeued is not None:
+            await record(session, Action.DELIVERY_RESENT, endpoint.user_id, [delivery.delivery_id], now=now)
         attempts = await delivery_log.load_attempts(session, [delivery])
     return _accept(request, requeued or await load_delivery(request, endpoint), attempts)
 
@@ -152,6 +158,8 @@ async def recover(request: Request[State]) -> Response:
         async with request.state["database"].transaction() as session:
             # Two recoveries at the same time must not send an event twice.
             await transitions.lock_user(session, endpoint.user_id)
+            if position == recovery.START:
+                await record_action(request, session, Action.EVENTS_RESENT, endpoint)
             count, next_position = await recovery.recover_missed(
                 session,
                 endpoint,

@@ -78,7 +78,7 @@ async def create(request: Request[State]) -> Response:
             now=request.state["clock"].wall(),
         )
         endpoint = await endpoints.create(session, values)
-        await _record(request, session, Action.WEBHOOK_CREATED, endpoint)
+        await record_action(request, session, Action.WEBHOOK_CREATED, endpoint)
     return json_response(
         serializers.endpoint_to_dict_with_secret(endpoint, clock=request.state["clock"].wall),
         201,
@@ -132,7 +132,7 @@ async def update(request: Request[State]) -> Response:
             )
             updated = await endpoints.get(session, user_id, endpoint_id)
         if updated is not None:
-            await _record(request, session, Action.WEBHOOK_CHANGED, updated)
+            await record_action(request, session, Action.WEBHOOK_CHANGED, updated)
     if updated is None:
         raise WebhookNotFound
     request.state["delivery_worker"].wake()
@@ -187,7 +187,7 @@ async def delete(request: Request[State]) -> Response:
     endpoint = await load_endpoint(request)
     async with request.state["database"].transaction() as session:
         await endpoints.remove(session, endpoint.user_id, endpoint.endpoint_id)
-        await _record(request, session, Action.WEBHOOK_DELETED, endpoint)
+        await record_action(request, session, Action.WEBHOOK_DELETED, endpoint)
     more = True
     while more:
         async with request.state["database"].transaction() as session:
@@ -205,7 +205,7 @@ async def rotate_secret(request: Request[State]) -> Response:
     async with request.state["database"].transaction() as session:
         rotated = await endpoints.rotate_secret(session, endpoint, now=request.state["clock"].wall())
         if rotated is not None:
-            await _record(request, session, Action.SECRET_ROTATED, rotated)
+            await record_action(request, session, Action.SECRET_ROTATED, rotated)
     if rotated is None:
         raise Conflict(
             "Another request has just rotated the secret. Read the webhook again before you retry."
@@ -223,7 +223,10 @@ async def public_key(request: Request[State]) -> Response:
     return json_response(PublicKeys(public_key=keys[0], public_keys=keys))
 
 
-async def _record(request: Request[State], session: AsyncSession, action: Action, endpoint: Endpoint) -> None:
+async def record_action(
+    request: Request[State], session: AsyncSession, action: Action, endpoint: Endpoint
+) -> None:
+    """Add an entry about an endpoint to the audit log."""
     now = request.state["clock"].wall()
     await record(session, action, endpoint.user_id, [endpoint.endpoint_id], now=now)
 

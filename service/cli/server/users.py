@@ -8,8 +8,6 @@ import typer
 
 from infra.database.errors import DATABASE_ERRORS
 from infra.storage import StorageError
-from service.audit.actions import Action
-from service.audit.log import record
 from service.cli.console import to_printable
 from service.cli.errors import FAILED_STATUS, confirm, exit_with
 from service.cli.server.settings_database import open_settings_database
@@ -46,10 +44,7 @@ async def _erase(settings: Settings, user_id: str, *, dry_run: bool) -> Receipt:
         try:
             if dry_run:
                 return await eraser.measure(user_id)
-            receipt = await eraser.erase(user_id)
+            user_hash = hash_user(derive_key(master_key, USERS_IN_LOGS), user_id)
+            return await eraser.erase(user_id, audit_id=user_hash)
         finally:
             await storage.close()
-        user_hash = hash_user(derive_key(master_key, USERS_IN_LOGS), user_id)
-        async with database.transaction() as session:
-            await record(session, Action.USER_ERASED, None, [user_hash], now=time.time())
-        return receipt

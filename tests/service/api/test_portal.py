@@ -88,8 +88,8 @@ async def test_only_a_token_that_this_service_signed_and_that_has_not_expired_is
 async def test_a_token_ends_with_its_link(multi_user_app: AppHarness) -> None:
     authenticator: Authenticator = multi_user_app.state["authenticator"]
     now = time.time()
-    expired, _ = authenticator.create_portal_token(Access("ada"), seconds=60, now=now - 61)
-    live, _ = authenticator.create_portal_token(Access("ada"), seconds=60, now=now)
+    expired, _ = authenticator.create_portal_token(Access("ada"), "link_1", seconds=60, now=now - 61)
+    live, _ = authenticator.create_portal_token(Access("ada"), "link_1", seconds=60, now=now)
     assert [await list_webhooks(multi_user_app, token) for token in (expired, live)] == [401, 200]
     ticket, _ = authenticator.create_ticket(Access("ada"), now=now)
     assert ticket.count(".") == live.count(".")

@@ -121,7 +121,7 @@ async def test_a_key_that_another_replica_revokes_ends_with_the_next_check(app: 
 async def test_the_keys_of_an_erased_user_end(app: AppHarness) -> None:
     key = await create_key(app)
     assert await get_status(app, key) == 200
-    await UserEraser(app.database, app.state["storage"], time.time).erase("ada")
+    await UserEraser(app.database, app.state["storage"], time.time).erase("ada", audit_id="ada's hash")
     await app.state["keys"].check()
     assert await get_status(app, key) == 401
     assert await list_keys(app) == []
