@@ -4,7 +4,7 @@ import asyncio
 
 import asyncpg
 from alembic import context
-from sqlalchemy import Connection, TextClause, create_engine, pool, text
+from sqlalchemy import Connection, TextClause, create_engine, event, pool, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
@@ -12,11 +12,18 @@ from sqlmodel import SQLModel
 from infra.database.postgresql import asyncpg_dsn, is_postgresql
 
 LOCK_MIGRATIONS = text("SELECT pg_advisory_xact_lock(7205759403792)")
+SQLITE_LOCK_SECONDS = 60.0
+"""How long an upgrade of a file waits for another one."""
 
 
 def migrate(connection: Connection, *first: TextClause) -> None:
     """Migrate the connection's database in one transaction, which begins with the statements of `first`."""
-    context.configure(connection=connection, target_metadata=SQLModel.metadata, render_as_batch=True)
+    context.configure(
+        connection=connection,
+        target_metadata=SQLModel.metadata,
+        render_as_batch=True,
+        transactional_ddl=True,  # SQLite has it, too, but Alembic does not expect it
+    )
     with context.begin_transaction():
         for statement in first:
             connection.execute(statement)
@@ -24,8 +31,17 @@ def migrate(connection: Connection, *first: TextClause) -> None:
 
 
 def migrate_sqlite(url: str) -> None:
-    """Migrate over the synchronous driver."""
-    engine = create_engine(make_url(url).set(drivername="sqlite"), poolclass=pool.NullPool)
+    """Migrate over the synchronous driver.
+
+    By itself the driver begins no transaction before it changes tables: an upgrade that was interrupted would leave
+    tables of which the version knows nothing.
+    """
+    engine = create_engine(
+        make_url(url).set(drivername="sqlite"),
+        poolclass=pool.NullPool,
+        connect_args={"isolation_level": None, "timeout": SQLITE_LOCK_SECONDS},
+    )
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     with engine.connect() as connection:
         migrate(connection)
     engine.dispose()

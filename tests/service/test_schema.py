@@ -5,13 +5,16 @@ A `Job` has the fields of its row.
 
 import asyncio
 import sqlite3
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, pool, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
@@ -91,3 +94,31 @@ def test_a_data_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     folder.mkdir()
     schema.upgrade(sqlite_url(folder / "framehook.db"))
     assert "export_jobs" in tables(folder / "framehook.db")
+
+
+@pytest.mark.parametrize("pages", [6, 60])
+def test_an_upgrade_that_is_interrupted_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: int
+) -> None:
+    path = tmp_path / "framehook.db"
+
+    def connect_on_full_disk(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*arguments, **options)
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+        return connection
+
+    connect = sqlite3.connect
+    with monkeypatch.context() as limited:
+        limited.setattr("sqlite3.dbapi2.connect", connect_on_full_disk)
+        with pytest.raises(OperationalError, match="full"):
+            schema.upgrade(sqlite_url(path))
+    assert tables(path) == set()
+    schema.upgrade(sqlite_url(path))
+    assert "export_jobs" in tables(path)
+
+
+def test_a_file_can_be_upgraded_twice_at_the_same_time(tmp_path: Path) -> None:
+    path = tmp_path / "framehook.db"
+    command = [sys.executable, "-c", "import sys; from service import schema; schema.upgrade(sys.argv[1])"]
+    upgrades = [subprocess.Popen([*command, sqlite_url(path)]) for _ in range(2)]
+    assert [upgrade.wait() for upgrade in upgrades] == [0, 0]
