@@ -70,6 +70,7 @@ export class App extends Application {
 		this.#page?.close?.();
 		this.#page = (file === "new" && this.uploadPage) || new Page(this, decodeURIComponent(pattern.exec(hash)[1] ?? ""));
 		for (const link of document.querySelectorAll("nav a")) setAttributes(link, { "aria-current": link.textContent.startsWith(title) && "page" });
+		document.querySelector("[aria-current=page]")?.scrollIntoView({ block: "nearest" }); // in the row of links on a phone
 		replaceChildren(this.#main, this.#page);
 		this.#showTitle();
 		scrollTo(0, 0);

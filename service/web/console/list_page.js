@@ -184,8 +184,16 @@ function updateRow(element, job) {
 	bar.hidden = job.status !== "processing";
 	bar.value = job.progress;
 	setText(type, TYPES[job.type] ?? job.type);
-	setText(when, formatAgo(job.created_at));
-	when.title = formatMoment(job.created_at);
+	showTime(when, job.created_at);
+}
+
+/** Fill in a time after the next frame, so that the first rows do not wait for the formats of the language. */
+function showTime(element, time) {
+	const fill = () => {
+		setText(element, formatAgo(time));
+		element.title = formatMoment(time);
+	};
+	requestAnimationFrame(() => setTimeout(fill));
 }
 
 /** A list of any length of which only the rows in sight are in the page. */
