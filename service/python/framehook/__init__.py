@@ -31,6 +31,7 @@ from framehook.errors import UnsupportedType as UnsupportedType
 from framehook.estimates import DescribedSource as DescribedSource
 from framehook.estimates import DescribedTrack as DescribedTrack
 from framehook.estimates import Estimate as Estimate
+from framehook.keys.models import ApiKey as ApiKey
 from framehook.models import DownloadUrl as DownloadUrl
 from framehook.models import Export as Export
 from framehook.models import Failure as Failure

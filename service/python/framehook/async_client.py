@@ -13,6 +13,7 @@ from framehook.batches.async_batches import AsyncBatches
 from framehook.errors import Conflict
 from framehook.export_calls import ExportCalls
 from framehook.http_client import DEFAULT_RETRIES, HttpClient
+from framehook.keys.key_calls import KeyCalls
 from framehook.models import Export, Output
 from framehook.options import ExportOptions, ExportOrId, Filters, ignore, job_id_of
 from framehook.settings import Token, TokenSource, parse_url
@@ -28,7 +29,7 @@ from framehook.transports.event_loop import AsyncTransport
 OnState = Callable[[Export], object]
 
 
-class AsyncClient(ExportCalls):
+class AsyncClient(ExportCalls, KeyCalls):
     """Client of one service for one user, on asyncio or trio.
 
     `base_url` and `token` default to FRAMEHOOK_URL and FRAMEHOOK_TOKEN. `token` may be a function, also an async one,

@@ -10,6 +10,7 @@ from framehook.async_client import AsyncClient, OnState
 from framehook.batches.batches import Batches
 from framehook.blocking_calls import BlockingExportCalls
 from framehook.http_client import DEFAULT_RETRIES
+from framehook.keys.blocking_key_calls import BlockingKeyCalls
 from framehook.models import Export
 from framehook.options import ExportOptions, ExportOrId, Filters, ignore
 from framehook.settings import TokenSource, parse_url
@@ -21,7 +22,7 @@ from framehook.transports.blocking import BlockingTransport, iterate, run
 from framehook.webhooks import Webhooks
 
 
-class Client(BlockingExportCalls[AsyncClient]):
+class Client(BlockingExportCalls[AsyncClient], BlockingKeyCalls[AsyncClient]):
     """Client of one service for one user; each method does what that of `AsyncClient` does, in the caller's thread.
 
     `base_url` and `token` default to FRAMEHOOK_URL and FRAMEHOOK_TOKEN. `token` may be a function that returns a fresh

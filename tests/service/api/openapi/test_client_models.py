@@ -11,6 +11,7 @@ import pytest
 
 from framehook import estimates, models, usages, webhook_models
 from framehook.batches import models as batch_models
+from framehook.keys import models as key_models
 from service.api.openapi.document import encode_document
 from service.api.routes import ROUTES
 
@@ -31,6 +32,8 @@ PAIRS: dict[type[msgspec.Struct], str] = {
     estimates.AudioTrack: "SoundTrack",
     estimates.DescribedSource: "DescribedSource",
     estimates.DescribedTrack: "DescribedTrack",
+    key_models.ApiKey: "KeyWithSecret",
+    key_models.ApiKeys: "KeyList",
     models.Span: "TimelinePhase",
     usages.Usage: "Usage",
     usages.UsageGroup: "UsageGroup",

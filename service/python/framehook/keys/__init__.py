@@ -1,0 +1,1 @@
+"""API keys: created, listed and revoked by a user with a token."""
