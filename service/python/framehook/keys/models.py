@@ -6,7 +6,7 @@ import msgspec
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A key of the user; `key` is set only when it has just been created, and nobody can read it again.
+    """A key of the user; `key` is set only when it has just been created: it is stored nowhere.
 
     `hint` is how it begins. `last_used_at` is right to a minute.
     """
