@@ -7,7 +7,8 @@ from typing import Annotated, NoReturn
 import msgspec
 import typer
 
-from framehook import Client, Export, FramehookError
+from framehook import Client, Export, FramehookError, Problem
+from framehook.http_client import FINAL_CODES
 from framehook.settings import DEFAULT_URL
 from framehook.transfers.download import target_of
 from service.cli.console import byte_callback, describe_result, to_printable
@@ -100,7 +101,8 @@ def _save(client: Client, job: Export, target: Path, as_json: bool) -> None:
     except KeyboardInterrupt:
         exit_with(INTERRUPTED_STATUS, f"interrupted\n{RESUME_HINT}")
     except FramehookError as error:
-        error.add_note(RESUME_HINT)
+        if not (isinstance(error, Problem) and error.code in FINAL_CODES):
+            error.add_note(RESUME_HINT)
         raise
 
 

@@ -107,7 +107,6 @@ def test_a_download_that_the_bucket_forbids_fails_at_once_in_a_sentence(tmp_path
     assert (result.status, len(script.requests)) == (UNREACHABLE_STATUS, 2)
     assert result.err == (
         "framehook: The storage is misconfigured.\n"
-        "  run the same command again to resume the download\n"
         "  the log of the service has the reason under request_id abc\n"
     )
 
