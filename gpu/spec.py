@@ -103,7 +103,7 @@ class DescribedSource(StrictModel):
     duration: Annotated[float, Field(gt=0, le=10_000_000)]
     width: Annotated[int, Field(ge=1, le=1_000_000)]
     height: Annotated[int, Field(ge=1, le=1_000_000)]
-    fps: Annotated[float, Field(gt=0, le=10_000)]
+    fps: Annotated[float, Field(ge=0.001, le=10_000)]
     variable_fps: bool = False
     codec: CodecName
     size: Annotated[int, Field(ge=1, le=2**53)]

@@ -78,6 +78,7 @@ def test_what_no_export_may_read_is_refused_as_the_file_would_be(changes: dict[s
     "changes",
     [
         {"fps": 0},
+        {"fps": 1e-9},
         {"fps": float("inf")},
         {"duration": -1},
         {"size": 0},

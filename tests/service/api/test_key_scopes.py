@@ -30,7 +30,9 @@ SUBJECTS: Final = {
     None: ("/api/keys",),
 }
 ROWS: Final = sorted(
-    matrix.list_rows(matrix.Need.TOKEN, matrix.Need.OPERATOR, *matrix.OF_OWNER, *matrix.STREAMS),
+    matrix.list_rows(
+        matrix.Need.TOKEN, matrix.Need.PORTAL, matrix.Need.OPERATOR, *matrix.OF_OWNER, *matrix.STREAMS
+    ),
     key=lambda row: row.startswith("DELETE"),  # deletions last
 )
 
