@@ -117,9 +117,8 @@ def source_clock(source_rate: Fraction, *, variable: bool, steady: bool) -> Cloc
 def rate_from_fps(fps: float) -> Fraction:
     """Return the exact frame rate that a decimal means: 29.97 is 30000/1001."""
     broadcast = Fraction(round(fps * 1.001) * 1_000, 1_001)
-    return (
-        broadcast if abs(float(broadcast) - fps) < _RATE_TOLERANCE else Fraction(fps).limit_denominator(1_001)
-    )
+    is_broadcast = broadcast > 0 and abs(float(broadcast) - fps) < _RATE_TOLERANCE
+    return broadcast if is_broadcast else Fraction(fps).limit_denominator(1_001)
 
 
 def compute_output_seconds(spans: Sequence[SpeedSpan], clock: Clock) -> float:

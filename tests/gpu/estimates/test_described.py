@@ -93,6 +93,14 @@ def test_a_description_is_bounded(changes: dict[str, Any]) -> None:
         DescribedSource(**DESCRIBED | changes)
 
 
+@pytest.mark.parametrize("fps", [0.001, 10_000.0])
+def test_the_slowest_and_the_fastest_rate_are_planned(fps: float) -> None:
+    described = DescribedSource(**DESCRIBED | {"fps": fps, "duration": 86_400.0})
+    for config in (CONFIGS["crop"], CONFIGS["clips"], CONFIGS["copy"]):
+        output, error = plan(config, source=described)
+        assert output or error[0] in {"output_too_long", "clip_outside_source"}
+
+
 def test_a_codec_that_nobody_knows_and_a_still_codec_are_estimated(sources: dict[str, Path]) -> None:
     for codec in ("no_such_codec", "prores"):
         output, _ = plan(_crop(), source=DescribedSource(**DESCRIBED | {"codec": codec}))
