@@ -15,7 +15,7 @@ def parse_moment(text: str) -> datetime:
     """Parse a date or a time, without a time zone that of this machine; raises BadParameter."""
     try:
         return datetime.fromisoformat(text).astimezone()
-    except ValueError:
+    except (ValueError, OverflowError):
         raise typer.BadParameter(
             f"{text!r} is no time; give one such as 2026-01-31 or 2026-01-31T12:00:00Z."
         ) from None

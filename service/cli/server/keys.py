@@ -10,10 +10,10 @@ from rich.table import Table
 
 from infra.database.errors import DATABASE_ERRORS
 from service.api.access.keys import KeyWithSecret, to_dict
-from service.api.auth import is_valid_user_id
 from service.cli.console import escape_cell, print_table, to_printable
 from service.cli.errors import NOT_FOUND_STATUS, REFUSED_STATUS, USAGE_STATUS, exit_with
 from service.cli.server.settings_database import exit_without_database, open_settings_database
+from service.cli.server.tokens import require_user_id
 from service.jobs.serializers import format_timestamp
 from service.jobs.transitions import lock_user
 from service.keys import store
@@ -34,8 +34,9 @@ def create_key(user: str, name: str, scopes: Sequence[Scope], days: float | None
             CONFIGURATION_STATUS,
             "AUTH_JWT_SECRET and AUTH_JWKS_URL are not set, so the service asks for no token and needs no keys",
         )
-    if not is_valid_user_id(user):
-        exit_with(USAGE_STATUS, "USER must have 1 to 200 printable characters")
+    require_user_id(user)
+    if not name or not name.isprintable():
+        exit_with(USAGE_STATUS, "--name must have printable characters")
     try:
         row, key = asyncio.run(_create(settings, user, name, scopes, days))
     except store.TooManyKeys:

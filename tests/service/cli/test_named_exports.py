@@ -54,6 +54,7 @@ async def test_an_export_is_named_and_found(server: LiveServer, source: Path) ->
         (("--metadata", "=1"), "'=1' is not KEY=VALUE."),
         (("--metadata", "a=1", "--metadata", "a=2"), "the key 'a' is given twice."),
         (("--created-after", "yesterday"), "'yesterday' is no time"),
+        (("--created-after", "0001-01-01T00:00:00+23:59"), "is no time"),
     ],
 )
 def test_a_wrong_option_is_named(words: tuple[str, ...], sentence: str) -> None:

@@ -54,7 +54,14 @@ async def test_what_the_command_refuses(any_settings: Settings) -> None:
     words = ("create", "ada", "--name", "x", "--scope", "exports:read")
     assert (await run_keys(any_settings, "create", "ada", "--name", "x")).status == 2  # no scope
     assert (await run_keys(any_settings, "create", "a\n", *words[2:])).status == 2
+    assert (await run_keys(any_settings, "create", "ada", "--name", "x\ny", *words[4:])).status == 2
     local = await asyncio.to_thread(run, "keys", *words, DATA_DIR=str(any_settings.data_dir))
     assert (local.status, "AUTH_JWT_SECRET" in local.err) == (78, True)
     failed = await asyncio.to_thread(run, "keys", "list", DATA_DIR=str(any_settings.data_dir / "none"))
     assert (failed.status, "framehook db upgrade" in failed.err) == (1, True)
+
+
+def test_no_token_is_made_for_a_user_whom_the_service_refuses() -> None:
+    for user in ("", "a\nb", "\udcff"):
+        result = run("token", user, AUTH_JWT_SECRET=JWT_SECRET)
+        assert (result.status, result.out, "USER must have" in result.err) == (2, "", True)
