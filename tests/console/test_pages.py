@@ -265,6 +265,13 @@ async def test_the_system_page_says_in_sentences_what_was_found_and_what_to_do(
     assert await find_violations(console.page, npm_packages) == []
 
 
+async def test_a_webhook_that_does_not_exist_leads_to_those_that_do(console: ConsolePage) -> None:
+    await console.open("#/webhooks/ep_unknown")
+    await expect(console.page.get_by_role("alert")).to_have_text("The webhook does not exist.")
+    await console.page.get_by_role("link", name="All webhooks").click()
+    await expect(console.page.get_by_role("heading", name="Add a webhook")).to_be_visible()
+
+
 async def test_an_address_that_is_refused_says_why(console: ConsolePage) -> None:
     await console.open("#/webhooks")
     await console.page.get_by_label("URL").fill("http://user:pass@localhost:1/hook")

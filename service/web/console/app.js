@@ -78,8 +78,13 @@ export class App extends Application {
 			await this.#page.start();
 		} catch (problem) {
 			if (problem.status === 401) this.refuse(problem);
-			else if (opening === this.#opening) replaceChildren(this.#page.element, h("h1", title), h("p.problem", { role: "alert" }, problem.message), h("a", { href: "#/" }, "All exports"));
+			else if (opening === this.#opening) this.#showFailure(title, problem);
 		}
+	}
+
+	#showFailure(title, { message }) {
+		const [href, label] = title === "Webhooks" ? ["#/webhooks", "All webhooks"] : ["#/", "All exports"];
+		replaceChildren(this.#page.element, h("h1", title), h("p.problem", { role: "alert" }, message), h("a", { href }, label));
 	}
 
 	#showTitle() {

@@ -17,7 +17,7 @@ export default class DetailPage {
 		this.heading = h("h1", { dir: "auto" }, "Export");
 		this.actions = h("div.buttons");
 		this.state = h("p", { dir: "auto", role: "status" });
-		this.advice = h("p", { role: "status" });
+		this.advice = h("p");
 		this.bar = h("progress", { max: 100, "aria-label": "Progress" });
 		this.players = h("div.players");
 		this.facts = h("div");
