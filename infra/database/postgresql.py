@@ -210,11 +210,11 @@ class PostgresDatabase:
             await session.execute(text("SELECT 1"))
 
     async def close(self) -> None:
-        await self._tasks.finish(within_seconds=CLOSE_SECONDS)
         if self._batch_connection is not None:
             self._batch_connection.terminate()
         with suppress(TimeoutError):  # a connection that is cut off does not answer
             async with asyncio.timeout(CLOSE_SECONDS):
+                await self._tasks.finish()
                 await self._engine.dispose()
 
     async def _connect(self, *, timeout_seconds: float = CONNECT_SECONDS) -> Connection:

@@ -7,7 +7,7 @@ repeatedly until it ends, so shielding against one cancellation is not enough.
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import Result
@@ -37,12 +37,10 @@ class DatabaseTasks:
         """Return the result of `work`, which continues if the caller is cancelled."""
         return await wait_for_task(self.start(work))
 
-    async def finish(self, *, within_seconds: float) -> None:
-        """Wait until no task runs, or until the time is over."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(within_seconds):
-                while self._running:
-                    await asyncio.wait(list(self._running))
+    async def finish(self) -> None:
+        """Wait until no task runs."""
+        while self._running:
+            await asyncio.wait(list(self._running))
 
 
 async def wait_for_task(task: asyncio.Task[T]) -> T:
@@ -92,9 +90,20 @@ class ShieldedSession(AsyncSession):
 
     async def close(self) -> None:
         """Return the connection to the pool when the running statement has ended."""
-        await self._tasks.run(self._close())
+        await self.end(self.close_when_idle())
 
-    async def _close(self) -> None:
+    async def end(self, closing: Coroutine[Any, Any, None]) -> None:
+        """Run `closing`; do not wait for it if a cancelled caller has left a statement that still runs.
+
+        On a connection that is dead without a word, the statement ends with its time-out only.
+        """
+        is_running = self._statement is not None and not self._statement.done()
+        task = self._tasks.start(closing)
+        if not is_running:
+            await wait_for_task(task)
+
+    async def close_when_idle(self) -> None:
+        """Wait until the running statement has ended, and return the connection to the pool."""
         if self._statement is not None:
             await asyncio.wait([self._statement])
         await super().close()

@@ -8,7 +8,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,7 +32,7 @@ from infra.database.base import (
     no_op_hook,
 )
 from infra.database.dialects import SQLITE
-from infra.database.sessions import DatabaseTasks, make_session_factory, open_session
+from infra.database.sessions import DatabaseTasks, ShieldedSession, make_session_factory, open_session
 from infra.database.sqlite_batch import SqliteBatch
 
 T = TypeVar("T")
@@ -108,7 +108,7 @@ class SqliteDatabase:
             session.info.pop(CHANGE_LOG, None)  # there are no other replicas
             await session.commit()
         finally:
-            await self._tasks.run(self._end_transaction(session))
+            await session.end(self._end_transaction(session))
 
     async def batch(self, work: Callable[[BatchConnection], Awaitable[T]]) -> T:
         """Run `work` on the driver's connection as one transaction and return its result.
@@ -157,7 +157,8 @@ class SqliteDatabase:
             await session.execute(text("SELECT 1"))
 
     async def close(self) -> None:
-        await self._tasks.finish(within_seconds=CLOSE_SECONDS)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._tasks.finish(), CLOSE_SECONDS)
         await self._reader.dispose()
         await self._writer.dispose()
         self._thread.shutdown()
@@ -165,10 +166,10 @@ class SqliteDatabase:
             if connection is not None:
                 connection.close()
 
-    async def _end_transaction(self, session: AsyncSession) -> None:
+    async def _end_transaction(self, session: ShieldedSession) -> None:
         """Close the session, which rolls back what is not committed, and then release the write lock."""
         try:
-            await session.close()
+            await session.close_when_idle()
         finally:
             self._write_lock.release()
 

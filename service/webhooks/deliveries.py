@@ -39,14 +39,16 @@ _SET_DELIVERED: Final = text("""
 UPDATE webhook_deliveries SET state = 'delivered', ended_at = :now, lease_until = NULL
 WHERE delivery_id = :delivery_id AND state <> 'delivered'
 """)
-# A failure counts only if no later attempt has started. If the delivery has ended since, only the lease ends.
+# A failure counts only if no later attempt has started. If the delivery has ended since, only the lease ends. A pending
+# delivery keeps a lease that ends now: without one, progress counts as never sent, and there may be only one such row.
 _SET_FAILED: Final = text("""
 UPDATE webhook_deliveries SET
     tries = CASE WHEN state = 'pending' THEN :tries ELSE tries END,
     next_at = CASE WHEN state = 'pending' THEN :next_at ELSE next_at END,
     scheduled_at = CASE WHEN state = 'pending' THEN :now ELSE scheduled_at END,
     ended_at = CASE WHEN state = 'pending' THEN :ended_at ELSE ended_at END,
-    state = CASE WHEN state = 'pending' THEN :state ELSE state END, lease_until = NULL
+    state = CASE WHEN state = 'pending' THEN :state ELSE state END,
+    lease_until = CASE WHEN state = 'pending' AND :state = 'pending' THEN :now END
 WHERE delivery_id = :delivery_id AND attempts = :attempt
 """)
 

@@ -79,7 +79,7 @@ async def _send_missed(search: Search, event: PastEvent) -> bool:
 
 def _is_unsent(now: float) -> ColumnElement[bool]:
     """Return the condition that no attempt is in flight."""
-    return or_(DELIVERIES.c.lease_until.is_(None), DELIVERIES.c.lease_until < now)
+    return or_(DELIVERIES.c.lease_until.is_(None), DELIVERIES.c.lease_until <= now)
 
 
 async def _requeue(
@@ -91,7 +91,7 @@ async def _requeue(
         "requested": requested,
         "next_at": now,
         "scheduled_at": now,
-        "lease_until": None,
+        "lease_until": now,  # with none, progress counts as never sent, and there may be newer progress
         "ended_at": None,
     }
     statement = update(DELIVERIES).where(condition).values(values).returning(DELIVERIES)

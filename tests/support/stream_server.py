@@ -22,6 +22,8 @@ from tests.support.app_harness import FRAMING, SOURCE
 from tests.support.fakes import FakeRun, FakeRunner, ThreadProber
 
 TIMEOUT_SECONDS = 10
+STOP_SECONDS = 30
+"""Far more than a service takes that waits for a database which does not answer."""
 
 
 class Road(StrEnum):
@@ -94,7 +96,7 @@ class StreamServer:
         clock = asyncio.get_running_loop().time
         began = clock()
         self.uvicorn.should_exit = True
-        async with asyncio.timeout(TIMEOUT_SECONDS):
+        async with asyncio.timeout(STOP_SECONDS):
             await asyncio.shield(self.serving)
         return clock() - began
 

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from infra.database.base import ChangedRow
 from infra.database.postgresql import PostgresDatabase
@@ -90,6 +91,26 @@ async def test_pooled_connections_that_are_dead_are_replaced_before_they_are_use
     tunnel.freeze()
     async with asyncio.timeout(SOON_SECONDS):
         await database.check()
+    await database.close()
+
+
+async def test_a_caller_that_is_cancelled_leaves_a_dead_connection(tunnel: FreezableTunnel) -> None:
+    database = PostgresDatabase(tunnel.url)
+    frozen = asyncio.Event()
+
+    async def read() -> None:
+        async with database.reading() as session:
+            await session.execute(text("SELECT 1"))
+            tunnel.freeze()
+            frozen.set()
+            await session.execute(text("SELECT 1"))
+
+    reading = asyncio.create_task(read())
+    await frozen.wait()
+    await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.wait([reading], timeout=SOON_SECONDS)
+    assert reading.cancelled()
     await database.close()
 
 

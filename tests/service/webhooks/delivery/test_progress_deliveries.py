@@ -1,8 +1,11 @@
 """Progress is delivered only while it is new: the latest, three attempts at most."""
 
+import httpx
+
 from callbacks.envelope import EventType
-from service.webhooks.retry_policy import PROGRESS_LIFETIME_SECONDS
-from tests.service.webhooks.webhook_harness import BEGIN, WebhookHarness
+from infra.egress.results import Unreachable
+from service.webhooks.retry_policy import LOCAL_FAULT_PAUSE_SECONDS, PROGRESS_LIFETIME_SECONDS
+from tests.service.webhooks.webhook_harness import BEGIN, URL, WebhookHarness
 
 PROGRESS = ["export.progress"]
 HOUR = 3_600.0
@@ -96,3 +99,26 @@ async def test_progress_released_by_a_shutdown_is_superseded_by_the_next_one(har
     assert await load_states(harness) == [(1, "delivered"), (2, "superseded"), (4, "delivered")]
     (interrupted,) = [row for row in await harness.load_attempts() if row["status"] is None]
     assert interrupted["at"] == BEGIN
+
+
+async def test_progress_that_a_fault_of_the_service_keeps_back_is_superseded_by_the_next_one(
+    harness: WebhookHarness,
+) -> None:
+    """It has no failed try, as progress that was never sent; of that, there may be one row only."""
+
+    def fail_here(_request: httpx.Request) -> httpx.Response:
+        raise Unreachable("local", "This service can open no more connections.")
+
+    await harness.create_endpoint(events=PROGRESS)
+    await submit_export_quietly(harness)
+    await harness.report(EventType.PROGRESS, "job-1", 1, progress=41)
+    harness.receivers.handlers[URL] = fail_here
+    await harness.worker.run_round()
+    await harness.report(EventType.PROGRESS, "job-1", 2, progress=42)
+    await harness.worker.wait_idle()
+    harness.respond_with(204)
+    await harness.deliver_all()
+    assert harness.list_sequences() == [2, 3]
+    harness.clock.advance(LOCAL_FAULT_PAUSE_SECONDS)
+    await harness.deliver_all()
+    assert await load_states(harness) == [(1, "delivered"), (2, "superseded"), (3, "delivered")]
