@@ -242,9 +242,7 @@ async def test_a_webhook_is_edited_without_its_values_of_headers(
     await service.http.delete(path)
 
 
-async def test_the_system_page_says_in_sentences_what_was_found_and_what_to_do(
-    console: ConsolePage, npm_packages: Path
-) -> None:
+async def test_the_system_page_says_in_sentences_what_was_found_and_what_to_do(console: ConsolePage) -> None:
     async def add_warning(route: Route) -> None:
         response = await route.fetch()
         system = await response.json()
@@ -262,7 +260,6 @@ async def test_the_system_page_says_in_sentences_what_was_found_and_what_to_do(
     )
     await expect(items.filter(has_text="settings: warning")).to_contain_text("set AUTH_JWT_SECRET")
     await expect(items.filter(has_text="open files: ok")).to_contain_text("are allowed.")
-    assert await find_violations(console.page, npm_packages) == []
 
 
 async def test_a_webhook_that_does_not_exist_leads_to_those_that_do(console: ConsolePage) -> None:
@@ -279,14 +276,23 @@ async def test_an_address_that_is_refused_says_why(console: ConsolePage) -> None
     await expect(console.page.get_by_role("alert").filter(has_text="url")).to_be_visible()
 
 
-@pytest.mark.parametrize("width", [360, 768, 1920])
-async def test_no_page_is_wider_than_its_screen(console: ConsolePage, gradient: Path, width: int) -> None:
-    await console.page.set_viewport_size({"width": width, "height": 800})
+async def test_no_page_is_wider_than_its_screen(console: ConsolePage, gradient: Path) -> None:
+    widths = (360, 768, 1920)
     await console.upload(gradient)
     for tool in ("Overlay", "Annotate", "Framing"):
         await console.press_button(tool)
-        assert await console.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert await find_exceeded_widths(console, widths) == []
     for place in PAGES:
         await console.open(place)
         await console.page.wait_for_load_state("networkidle")
-        assert await console.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert await find_exceeded_widths(console, widths) == []
+
+
+async def find_exceeded_widths(console: ConsolePage, widths: tuple[int, ...]) -> list[int]:
+    """Return those of the widths that the page is wider than."""
+    exceeded_widths = []
+    for width in widths:
+        await console.page.set_viewport_size({"width": width, "height": 800})
+        if await console.page.evaluate("document.documentElement.scrollWidth") > width:
+            exceeded_widths.append(width)
+    return exceeded_widths
