@@ -94,8 +94,7 @@ class Rescuer:
         for job in lapsed:
             message = "The run could not be confirmed to have started."
             await self._ender.fail(job, interruption(message, only_if_unstarted=True))
-        for job in stuck:
-            await self._ender.fail(job, _STUCK)
+        await self._probe_all(stuck, self._end_stuck)
         await self._probe_all(overdue, self._end_overdue)
         await self._probe_all(silent, self._probe_run)
 
@@ -149,6 +148,11 @@ class Rescuer:
             case Failed(code, message, transient, interrupted):
                 charge = Charge.INTERRUPTION if interrupted else Charge.FAILURE
                 await self._ender.fail(job, AttemptFailure(code, message, transient, charge))
+
+    async def _end_stuck(self, job: Job) -> None:
+        """Fail the attempt if its run is still there; the result of one that has ended may be about to be taken."""
+        if job.call_id is not None and isinstance(await self._runner.probe(job.call_id), Running):
+            await self._ender.fail(job, _STUCK)
 
     async def _end_overdue(self, job: Job) -> None:
         """Take the result of an overdue run that ended without being able to report it, or fail the job."""
