@@ -83,7 +83,7 @@ async def test_any_other_answer_is_a_failure_and_tried_again(
     consumer.route.respond(status, headers={"location": "https://elsewhere.example/"})
     await consumer.harness.deliver_all()
     (row,), (attempt,) = await consumer.harness.load_deliveries(), await consumer.harness.load_attempts()
-    assert (row["state"], row["tries"], row["ended_at"], row["lease_until"]) == ("pending", 1, None, None)
+    assert (row["state"], row["tries"], row["ended_at"], row["lease_until"]) == ("pending", 1, None, BEGIN)
     assert FIRST_DELAY[0] <= delay(row) <= FIRST_DELAY[1]
     assert (attempt["status"], attempt["error_code"]) == (status, code)
     assert str(status) in str(attempt["error_message"])
