@@ -33,7 +33,7 @@ run: setup ## Start the service and export a video that it makes (ARGS=--once en
 run-modal: setup ## The same on Modal: its SDK and `modal deploy` against a control plane on this machine
 	@$(BIN)/framehook demo --modal $(ARGS)
 
-test: setup-dev ## Run every test, side by side on the cores there are (ARGS=... goes to pytest; -n0 for one process)
+test: setup-dev ## Run every test, in a process more than there are cores (ARGS=... goes to pytest; -n0 for one process)
 	@$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
 faults: setup-dev ## Break everything around the service, hundreds of times (ARGS="--seed N --mutations --minutes M ...")

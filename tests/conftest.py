@@ -28,6 +28,13 @@ hypothesis.settings.register_profile("framehook", deadline=None, print_blob=True
 hypothesis.settings.load_profile("framehook")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many processes `-n auto` starts: one more than there are cores, since tests often wait."""
+    from gpu.media.encoders import count_cores
+
+    return count_cores() + 1
+
+
 MARKS = {"npm_packages": pytest.mark.npm, "chromium": pytest.mark.browser}
 """The mark of every test that uses a fixture."""
 
