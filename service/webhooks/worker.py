@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Final
 
+from sqlalchemy.exc import DataError, IntegrityError
+
 from infra.database.base import Database
 from service.clock import ClockCheck
 from service.metrics.traffic import WebhookMetrics
@@ -103,19 +105,23 @@ class DeliveryWorker:
         await self._correct_times()
         finished = list(self._finished)
         start_before = time.monotonic() + self._config.start_within_seconds
-        async with self._database.transaction() as session:
-            now = self._clock()
-            disabled = await deliveries.record_results(session, finished, random=random.random, now=now)
-            claim = await claim_due(
-                session,
-                self._config,
-                list(self._in_flight.values()),
-                self._health,
-                listening=self._sender.listeners.endpoint_ids,
-                now=now,
-            )
-            # `stop` needs these: a cancellation may come right after the commit.
-            self._about_to_start = [claimed.delivery for claimed in claim.deliveries]
+        try:
+            async with self._database.transaction() as session:
+                now = self._clock()
+                disabled = await deliveries.record_results(session, finished, random=random.random, now=now)
+                claim = await claim_due(
+                    session,
+                    self._config,
+                    list(self._in_flight.values()),
+                    self._health,
+                    listening=self._sender.listeners.endpoint_ids,
+                    now=now,
+                )
+                # `stop` needs these: a cancellation may come right after the commit.
+                self._about_to_start = [claimed.delivery for claimed in claim.deliveries]
+        except (IntegrityError, DataError):  # no outage: each round would fail with the same results
+            del self._finished[: len(finished)]  # their leases end, and the deliveries are sent again
+            raise
         self._next_at = claim.next_at
         del self._finished[: len(finished)]  # after the commit: if it fails, the next round records them
         count_results(self.metrics, finished, claim.superseded, now=now)

@@ -1,5 +1,8 @@
 """Interrupted attempts: their log entries, their repetition and the order of events."""
 
+import pytest
+from sqlalchemy.exc import IntegrityError
+
 from callbacks.envelope import EventType, Phase
 from service.jobs.serializers import JobSerializer
 from service.webhooks import deliveries, recovery
@@ -48,6 +51,28 @@ async def test_a_service_that_runs_alone_resends_at_once_what_it_was_sending_bef
     assert harness.list_types() == ["export.completed"]
     assert [row["error_code"] for row in await harness.load_attempts()] == ["interrupted", None]
     assert [row["tries"] for row in await harness.load_deliveries()] == [0]
+
+
+async def test_results_that_the_database_refuses_do_not_stop_the_worker(
+    harness: WebhookHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise IntegrityError("UPDATE webhook_deliveries", None, ValueError("a duplicate key"))
+
+    await harness.create_endpoint()
+    await harness.complete_export()
+    await harness.worker.run_round()
+    await harness.worker.wait_idle()
+    with monkeypatch.context() as patched:
+        patched.setattr(deliveries, "_update_deliveries", refuse)
+        with pytest.raises(IntegrityError):
+            await harness.worker.run_round()
+    await harness.deliver_all()
+    assert [row["state"] for row in await harness.load_deliveries()] == ["pending"]
+    harness.clock.advance(LEASE_SECONDS + 1)
+    await harness.deliver_all()
+    assert [row["state"] for row in await harness.load_deliveries()] == ["delivered"]
+    assert harness.list_types() == ["export.completed"] * 2
 
 
 async def test_the_log_marks_the_attempt_of_a_superseded_event_as_interrupted(
