@@ -26,7 +26,8 @@ def before_call(
         case.path_parameters["upload"] = "unknown"
     # A query string says all values as text, so those of another type violate nothing; a control character does.
     for name, value in (case.query or {}).items():
-        if name.startswith("metadata.") and not is_valid and (value == "null" or not isinstance(value, str)):
+        is_text = name.startswith("metadata.") or name in ("batch_id", "project_id")
+        if is_text and not is_valid and (value == "null" or not isinstance(value, str)):
             case.query[name] = "\x01"
     if operation_id == "watch_export":
         case.headers["Accept"] = "application/json"

@@ -10,6 +10,7 @@ import pydantic
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gpu.config import WholeNumber
 from service.api.openapi.operations import Answer, Body, Tag, declare_operation
 from service.api.requests import NO_NUL_PATTERN, StrictModel, json_response, read_json, require_one_of
 from service.api.state import State
@@ -71,12 +72,12 @@ class OutcomeBody(StrictModel):
 
     model_config = require_one_of("status", "error")
 
-    status: Annotated[int, pydantic.Field(ge=100, le=999)] | None = None
+    status: Annotated[int, pydantic.Field(ge=100, le=999), WholeNumber] | None = None
     seconds: Annotated[float, pydantic.Field(ge=0, le=MAX_OUTCOME_SECONDS)]
     error: OutcomeError | None = None
     excerpt: Annotated[str, pydantic.Field(max_length=MAX_EXCERPT, pattern=NO_NUL_PATTERN)] | None = None
     retry_after: Annotated[str, pydantic.Field(max_length=64, pattern=NO_NUL_PATTERN)] | None = None
-    attempt: Annotated[int, pydantic.Field(ge=1, lt=2**31)] | None = None
+    attempt: Annotated[int, pydantic.Field(ge=1, lt=2**31), WholeNumber] | None = None
 
     @pydantic.model_validator(mode="after")
     def _has_one_result(self) -> Self:
