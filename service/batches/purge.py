@@ -12,7 +12,7 @@ from service.audit.log import record
 from service.exports import delivery_erasure
 from service.exports.erasure import Eraser
 from service.jobs import erasures, transitions
-from service.jobs.batches.models import BATCHES
+from service.jobs.batches.models import BATCHES, CLOSED
 from service.jobs.idempotency import IDEMPOTENCY_KEYS
 from service.jobs.models import JOBS
 from service.problems import NotFound
@@ -45,14 +45,13 @@ class BatchEraser:
 
     async def _close(self, user_id: str, batch_id: str) -> bool:
         """Have the batch complete without an event; False if it is erased already. Raises NotFound."""
-        now = self.clock()
-        completed_at = func.coalesce(BATCHES.c.completed_at, now)
+        completed_at = func.coalesce(BATCHES.c.completed_at, CLOSED)
         async with self.database.transaction() as session:
             is_batch = (BATCHES.c.batch_id == batch_id, BATCHES.c.user_id == user_id)
             closed = update(BATCHES).where(*is_batch).values(completed_at=completed_at)
             if (await session.execute(closed.returning(BATCHES.c.batch_id))).first() is not None:
                 return True
-            if await erasures.find(session, user_id, batch_id, now=now) is None:
+            if await erasures.find(session, user_id, batch_id, now=self.clock()) is None:
                 raise NotFound("The batch does not exist.")
         return False
 

@@ -9,6 +9,8 @@ from sqlmodel import SQLModel
 from service.jobs.columns import LongText, PrimaryKey, partial_index, table_columns
 
 BATCH_PREFIX: Final = "batch_"
+CLOSED: Final = 0.0
+"""`completed_at` of a batch whose purge began before its exports had ended: it gets no `batch.completed`."""
 
 
 class ExportBatch(msgspec.Struct, frozen=True, kw_only=True):

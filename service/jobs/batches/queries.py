@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database.base import Row, dialect_of
 from service.jobs.batches.completion import CompletedBatch
-from service.jobs.batches.models import BATCHES, ExportBatch
+from service.jobs.batches.models import BATCHES, CLOSED, ExportBatch
 from service.jobs.batches.totals import Batch, Fetch, batch_to_dict, read_totals, to_batch
 
 MAX_COMPLETED = 1_000
@@ -40,7 +40,7 @@ async def list_completed(
     session: AsyncSession, *where: ColumnElement[bool], limit: int = MAX_COMPLETED
 ) -> list[CompletedBatch]:
     """Return the batches that meet every condition and whose exports have all ended, as clients see them."""
-    batches = await _list(session, BATCHES.c.completed_at.is_not(None), *where, limit=limit)
+    batches = await _list(session, BATCHES.c.completed_at > CLOSED, *where, limit=limit)
     return [
         CompletedBatch(batch, data)
         for batch, data in zip(batches, await add_totals(session, batches), strict=True)

@@ -78,7 +78,7 @@ def batch_to_dict(batch: ExportBatch, totals: Totals) -> Batch:
         "progress": round(progress, 1),
         "cost_usd": _sum_costs(totals),
         "created_at": format_timestamp(batch.created_at),
-        "completed_at": format_timestamp(batch.completed_at),
+        "completed_at": format_timestamp(batch.completed_at or None),  # none if a purge has closed it
     }
 
 

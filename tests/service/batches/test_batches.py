@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from service.exports.erasure import Eraser
+from service.jobs.batches.models import BATCHES
+from service.jobs.batches.queries import list_completed
 from service.settings import Settings, load_settings
 from tests.service.conftest import bearer
 from tests.support.app_harness import FRAMING, AppHarness
@@ -167,6 +170,24 @@ async def test_a_purged_batch_is_gone_with_its_exports(app: AppHarness) -> None:
     assert (await app.client.delete(path, params={"purge": "true"})).status_code == 204
     again = await app.client.post("/api/batches", json=content, headers=headers)
     assert again.json()["batch_id"] != batch["batch_id"]
+
+
+async def test_a_purge_that_is_interrupted_does_not_complete_the_batch(
+    app: AppHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def die(*_: object) -> None:
+        raise RuntimeError("killed")
+
+    batch = (await app.client.post("/api/batches", json={"exports": bodies(app, 2)})).json()
+    path = f"/api/batches/{batch['batch_id']}"
+    with monkeypatch.context() as patched:
+        patched.setattr(Eraser, "purge_all", die)
+        with pytest.raises(RuntimeError, match="killed"):
+            await app.client.delete(path, params={"purge": "true"})
+    async with app.database.reading() as session:
+        assert await list_completed(session, BATCHES.c.batch_id == batch["batch_id"]) == []
+    assert (await app.client.get(path)).json()["completed_at"] is None
+    assert (await app.client.delete(path, params={"purge": "true"})).status_code == 204
 
 
 async def test_a_batch_of_another_user_does_not_exist(multi_user_app: AppHarness) -> None:
