@@ -188,6 +188,21 @@ async def test_a_new_webhook_may_have_every_event_and_format_of_the_api(console:
     assert formats == list(EndpointFormat)
 
 
+async def test_the_list_filters_by_types_of_installed_packages(console: ConsolePage) -> None:
+    async def add_type(route: Route) -> None:
+        answer = await route.fetch()
+        text = (await answer.text()).replace('"framing"', '"framing", "thumbnails"')
+        await route.fulfill(response=answer, body=text)
+
+    await console.page.route("**/console/choices.js", add_type)
+    await console.open()
+    options = await console.page.get_by_label("Type").evaluate(
+        "list => [...list.options].map(({ value, text }) => [value, text])"
+    )
+    assert ["thumbnails", "thumbnails"] in options
+    assert ["framing", "Framing"] in options
+
+
 async def test_a_webhook_is_added_with_a_format_a_limit_headers_and_a_filter(
     console: ConsolePage, service: ServiceProcess, npm_packages: Path
 ) -> None:

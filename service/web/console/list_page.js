@@ -1,5 +1,6 @@
 /** The list of exports, with what ended while the user was away on top. */
 
+import { TYPES as TYPE_NAMES } from "./choices.js";
 import { button, h, reconcile, replaceChildren, setText } from "./dom.js";
 import { checkField, selectField, textField } from "./editor/fields.js";
 import { STATUSES, TYPES, describeState, formatAgo, formatCount, formatMoment, hrefOf, isActive, nameOf } from "./words.js";
@@ -64,7 +65,7 @@ export default class ListPage {
 		};
 		const filters = [
 			selectField("Status", [["", "Any"], ...Object.entries(STATUSES)], put("status")),
-			selectField("Type", [["", "Any"], ...Object.entries(TYPES)], put("type")),
+			selectField("Type", [["", "Any"], ...TYPE_NAMES.map((name) => [name, TYPES[name] ?? name])], put("type")),
 			textField("Project", put("projectId"), { maxlength: 200 }),
 			textField("Metadata", put("metadata"), { placeholder: "order=A-1024" }),
 		];
