@@ -4,7 +4,8 @@ import os
 
 from gpu.media.timeline import rate_from_fps
 from gpu.sources.description import SoundTrack, SourceDescription
-from gpu.sources.source import Source, check_duration, check_size
+from gpu.sources.limits import check_duration, check_size
+from gpu.sources.source import Source
 from gpu.sources.tracks import Track, TrackMix
 from gpu.spec import DescribedSource
 

@@ -18,7 +18,6 @@ from gpu.media.color import BLACK
 from gpu.media.frame_format import display_size
 from gpu.media.timestamps import Timing, examine_times, time_packets
 from gpu.sources.container import (
-    MAX_FRAME_PIXELS,
     UNREADABLE,
     demux_stream,
     has_decoder,
@@ -35,16 +34,16 @@ from gpu.sources.ffmpeg_listing import Listing, read_listing
 from gpu.sources.file_kinds import source_unsupported
 from gpu.sources.frame_rate import detect_frame_rate, rate_from_durations
 from gpu.sources.late_audio import describe_late_tracks
+from gpu.sources.limits import check_duration, check_size
 from gpu.sources.scan import scan_file
 from gpu.sources.tracks import Track, TrackMix, list_tracks, rank_audio, select_video_stream
 
 if TYPE_CHECKING:
     from gpu.transfer.range_reader import SourceLocation
 
-MAX_SIDE = 16_384
-MAX_DURATION_SECONDS = 24 * 3_600.0
+_MAX_ERRORS = 25
 # A recording may begin inside a group of pictures: no packet before the next keyframe can be decoded.
-_MAX_ERRORS, _MAX_ERRORS_BEFORE_FIRST = 25, 5_000
+_MAX_ERRORS_BEFORE_FIRST = 5_000
 # Encoders and muxers let audio begin this much before the video: the first frame need not be shown longer for it.
 _LEAD_IN_SECONDS = 0.1
 # How much of a stream is read before it is decoded.
@@ -223,21 +222,6 @@ def _select_stream(container: InputContainer, path: "SourceLocation") -> VideoSt
     if stream is None:
         raise ExportError("no_video_stream", "The source has no video.")
     return prepare_video_stream(container, stream.index)
-
-
-def check_duration(seconds: float) -> None:
-    """Raise ExportError for a source that is too long."""
-    if seconds > MAX_DURATION_SECONDS:
-        raise ExportError("source_too_large", "The source is longer than 24 hours.")
-
-
-def check_size(width: int, height: int) -> None:
-    """Raise ExportError for a picture that is too large or none."""
-    if width <= 0 or height <= 0:
-        raise ExportError("source_unreadable", UNREADABLE)
-    if max(width, height) > MAX_SIDE or width * height > MAX_FRAME_PIXELS:
-        limits = f"{MAX_SIDE} pixels per side and {MAX_FRAME_PIXELS // 10**6} megapixels"
-        raise ExportError("source_too_large", f"The source's picture is too large; the limits are {limits}.")
 
 
 def decode_first_frame(

@@ -14,6 +14,7 @@ from service.cli.console import escape_cell, print_table, to_printable
 from service.cli.errors import NOT_FOUND_STATUS, REFUSED_STATUS, USAGE_STATUS, exit_with
 from service.cli.server.settings_database import exit_without_database, open_settings_database
 from service.cli.server.tokens import require_user_id
+from service.costs.days import DAY_SECONDS
 from service.jobs.serializers import format_timestamp
 from service.jobs.transitions import lock_user
 from service.keys import store
@@ -22,8 +23,6 @@ from service.keys.scopes import Scope
 from service.settings import Settings
 from service.startup.commands import load_settings_or_exit
 from service.startup.statuses import CONFIGURATION_STATUS
-
-DAY_SECONDS = 86_400
 
 
 def create_key(user: str, name: str, scopes: Sequence[Scope], days: float | None, *, as_json: bool) -> None:
