@@ -4,23 +4,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 from service.fanout.publications import Publication, refresh_state
+from service.fanout.subscribers import Encode, Feed
 
-Write = Callable[[bytes], None]
 
-
-class Reader(Protocol):
+class Reader(Feed, Protocol):
     """A stream on the fast road."""
-
-    is_blocked: bool
-    """Whether its connection still holds bytes that the client has not taken."""
-    write: Write
 
     def finish(self, last: Publication) -> None:
         """End the stream with the export, of which this is the last state."""
-        ...
-
-    def close(self) -> None:
-        """End the stream because the hub is closed."""
         ...
 
 
@@ -31,12 +22,11 @@ class Broadcast:
     that of the last refresh.
     """
 
-    def __init__(self, encode: Callable[[Publication], bytes]) -> None:
-        """`encode` returns a frame, empty if the clients do not get the publication."""
+    def __init__(self, encode: Encode) -> None:
         self._encode = encode
         self._newest: Publication | None = None
         self._frame = b""
-        self._ready: dict[Reader, Write] = {}
+        self._ready: dict[Reader, Callable[[bytes], None]] = {}
         self._blocked: dict[Reader, tuple[int, int, int]] = {}
         self._written = self._refreshes = 0
         self._refreshed_frame = b""

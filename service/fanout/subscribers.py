@@ -8,23 +8,23 @@ from typing import Protocol
 from service.fanout.publications import Publication, as_edit, refresh_state
 from service.jobs.filters import EVERY_EXPORT, ExportFilter
 
+Encode = Callable[[Publication], bytes]
+"""Returns the frame of a publication, empty if the client does not get it."""
+
 
 class HubClosed(Exception):
     """The hub is closed; the client should reconnect to any replica."""
 
 
 class Feed(Protocol):
-    """A connection to which states can be written at once."""
+    """A stream to whose connection frames can be written at once."""
 
     is_blocked: bool
     """Whether the connection still holds bytes that the client has not taken."""
-
-    def send(self, publication: Publication) -> None:
-        """Write a state."""
-        ...
+    write: Callable[[bytes], None]
 
     def close(self) -> None:
-        """End the stream: the hub is closed."""
+        """End the stream because the hub is closed."""
         ...
 
 
@@ -37,6 +37,7 @@ class Subscriber:
 
     stream_count = 1
     conflated = 0
+    _encode: Encode
 
     def __init__(
         self,
@@ -59,9 +60,9 @@ class Subscriber:
         self._closed = False
         self._feed: Feed | None = None
 
-    def attach(self, feed: Feed) -> None:
+    def attach(self, feed: Feed, encode: Encode) -> None:
         """Send the pending states, and from now on each new one, to the feed of the stream."""
-        self._feed = feed
+        self._feed, self._encode = feed, encode
         self.flush()
 
     def flush(self) -> None:
@@ -69,7 +70,7 @@ class Subscriber:
         while self._feed is not None and self._pending and not self._feed.is_blocked:
             publication = self._pending.pop(next(iter(self._pending)))
             if (change := self._take(publication)) is not None:
-                self._feed.send(change)
+                self._send(self._feed, change)
         if self._feed is not None and self._closed and not self._pending:
             self._feed.close()
 
@@ -80,7 +81,7 @@ class Subscriber:
             if publication.sequence > self._passed.get(publication.job_id, 0):
                 self.caught_up_at = self._clock()
                 if (change := self._take(publication)) is not None:
-                    feed.send(change)
+                    self._send(feed, change)
             return
         pending = self._pending.get(publication.job_id)
         newest = max(pending.sequence if pending else 0, self._passed.get(publication.job_id, 0))
@@ -102,7 +103,7 @@ class Subscriber:
         if not is_shown or self._passed.get(job_id) != refresh.sequence:
             return
         if self._feed is not None and not self._feed.is_blocked and not self._pending:
-            self._feed.send(refresh)
+            self._send(self._feed, refresh)
             return
         self._pending[job_id] = refresh
         self._ready.set()
@@ -132,6 +133,10 @@ class Subscriber:
             publication = self._pending.pop(next(iter(self._pending)))
             if (change := self._take(publication)) is not None:
                 return change
+
+    def _send(self, feed: Feed, publication: Publication) -> None:
+        if frame := self._encode(publication):
+            feed.write(frame)
 
     def _take(self, publication: Publication) -> Publication | None:
         """Record a state as delivered, and return it with the type of its change; None if the client gets none."""

@@ -9,7 +9,6 @@ from websockets.frames import Frame, Opcode
 
 from service.api.streaming.direct import DirectStream, Message
 from service.api.streaming.event_stream import KEEP_ALIVE
-from service.fanout.broadcast import Write
 
 _PING = b"framehook"
 
@@ -19,11 +18,6 @@ class DirectConnection(asyncio.Protocol):
 
     transport: asyncio.Transport
     stream: DirectStream | None = None
-
-    @property
-    def write(self) -> Write:
-        """The method of the transport."""
-        return self.transport.write
 
     def attach(self, stream: DirectStream) -> None:
         """Tell the stream from now on what happens to the connection."""
@@ -75,7 +69,7 @@ class DirectEventStream(DirectConnection, HttpToolsProtocol):
 
     def keep_alive(self) -> None:
         """Write a comment."""
-        self.transport.write(_KEEP_ALIVE_CHUNK)
+        self.transport.write(self.encode(b"".join(KEEP_ALIVE)))
 
     def end_response(self) -> None:
         """Write the end of the response; the connection may serve the next request."""
@@ -84,13 +78,6 @@ class DirectEventStream(DirectConnection, HttpToolsProtocol):
         if not self._streamed.keep_alive:
             self.transport.close()
         self.on_response_complete()
-
-    def abort(self) -> None:
-        """Close the connection without sending what it holds."""
-        self.transport.abort()
-
-
-_KEEP_ALIVE_CHUNK = DirectEventStream.encode(b"".join(KEEP_ALIVE))
 
 
 class DirectSocket(DirectConnection, WebSocketsSansIOProtocol):
@@ -103,8 +90,8 @@ class DirectSocket(DirectConnection, WebSocketsSansIOProtocol):
 
     def take_over(self) -> None:
         super().take_over()
-        # Uvicorn closes the connection after the application unless it waits for the client's close frame.
-        self.close_timer = cast(asyncio.TimerHandle, _NoTimer())
+        # Uvicorn closes the connection after the application unless a timer waits for the client's close frame.
+        self.close_timer = self.loop.call_later(0, lambda: None)
 
     def close(self, code: int) -> None:
         """Send a close frame, and wait for that of the client for a while."""
@@ -144,8 +131,3 @@ class DirectSocket(DirectConnection, WebSocketsSansIOProtocol):
         if self.stream is not None and self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()
-
-
-class _NoTimer:
-    def cancel(self) -> None:
-        """Do nothing."""

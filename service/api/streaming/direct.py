@@ -12,9 +12,9 @@ from typing import Any, Final, Protocol, Self
 
 from service.api.streaming.lifetime import Lifetime, StreamEnd
 from service.clock import Clock
-from service.fanout.broadcast import Broadcast, Write
+from service.fanout.broadcast import Broadcast
 from service.fanout.publications import Publication
-from service.fanout.subscribers import Subscriber
+from service.fanout.subscribers import Encode, Subscriber
 
 EXTENSION: Final = "framehook.direct"
 TICK_SECONDS = 1.0
@@ -23,17 +23,13 @@ STALL_SECONDS = 30
 """How long a client may take nothing before its stream is closed."""
 
 Message = MutableMapping[str, Any]
-Encode = Callable[[Publication], bytes]
-"""Returns the frame of a publication, empty if the client does not get it."""
 
 
 class Connection(Protocol):
     """A connection that the server offers for the fast road."""
 
-    @property
-    def write(self) -> Write:
-        """The function that writes a frame; the connection keeps what the client does not take."""
-        ...
+    transport: asyncio.Transport
+    """Keeps what the client does not take."""
 
     @staticmethod
     def encode(text: bytes) -> bytes:
@@ -75,8 +71,7 @@ class DirectStream:
     the stream: a code, why it ends early, or None after the last state of an export.
     """
 
-    write: Write
-    _encode: Encode
+    write: Callable[[bytes], None]
     _lifetime: Lifetime
 
     def __init__(
@@ -127,23 +122,18 @@ class DirectStream:
         """Go on with the states of a user's exports."""
         if self._is_over:
             return
-        self._catch_up, self._encode = subscriber.flush, encode
+        self._catch_up = subscriber.flush
         self._go_on(lifetime)
-        subscriber.attach(self)
+        subscriber.attach(self, encode)
 
     def _go_on(self, lifetime: Lifetime) -> None:
         self.goes_on = True
-        self.write, self._lifetime = self.connection.write, lifetime
+        self.write, self._lifetime = self.connection.transport.write, lifetime
         self._timer.streams.add(self)
         self.resources.callback(self._timer.streams.discard, self)
         self.connection.take_over()
 
     # Called by the broadcast or the subscriber
-
-    def send(self, publication: Publication) -> None:
-        """Write a state of one of the user's exports."""
-        if frame := self._encode(publication):
-            self.write(frame)
 
     def finish(self, last: Publication) -> None:
         """End the stream with the export, of which this is the last state."""
@@ -170,10 +160,9 @@ class DirectStream:
         code = self._receive(message)
         if message["type"] == "websocket.disconnect":
             self.lose()
-        elif code is not None and self.goes_on:
-            self._end(code)
         elif code is not None:
-            self._cut(code)
+            close = self._end if self.goes_on else self._cut
+            close(code)
 
     def lose(self) -> None:
         """Release everything: the connection was lost."""

@@ -174,10 +174,10 @@ def _open_direct(request: Request[State]) -> DirectStream | None:
             count_end(request, reason)
         if reason is StreamEnd.SLOW_CLIENT:
             log_slow_client()
-            connection.abort()
+            connection.transport.abort()
             return
         if isinstance(reason, StreamEnd) and reason in _LAST_EVENTS:
-            connection.write(connection.encode(b"".join(closing_event(*_LAST_EVENTS[reason]))))
+            connection.transport.write(connection.encode(b"".join(closing_event(*_LAST_EVENTS[reason]))))
         connection.end_response()
 
     return DirectStream(connection, request.state["stream_timer"], end)

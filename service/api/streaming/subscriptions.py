@@ -9,10 +9,10 @@ from starlette.requests import HTTPConnection
 
 from service.api.requests import path_job_id
 from service.api.state import State
-from service.api.streaming.direct import EXTENSION, KEEP_ALIVE_SECONDS, DirectStream, Encode
+from service.api.streaming.direct import EXTENSION, KEEP_ALIVE_SECONDS, DirectStream
 from service.api.streaming.lifetime import Lifetime, StreamEnd, StreamEnded
 from service.fanout.publications import Publication, publication_of
-from service.fanout.subscribers import HubClosed, Subscriber
+from service.fanout.subscribers import Encode, HubClosed, Subscriber
 from service.jobs.ids import is_awaitable_id
 from service.jobs.models import Job
 from service.problems import Erased, NotFound

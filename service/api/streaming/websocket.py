@@ -184,7 +184,7 @@ def _open_direct(socket: WebSocket[State], messages: IncomingMessages) -> Direct
     def receive(message: Message) -> int | None:
         code = messages.check(message)
         if code is None and messages.is_ping(message):
-            connection.write(connection.encode(b"pong"))
+            connection.transport.write(connection.encode(b"pong"))
         return code
 
     return DirectStream(connection, socket.state["stream_timer"], end, receive)
