@@ -43,7 +43,10 @@ async def no_op_hook(_session: AsyncSession) -> None:
 
 @dataclass(frozen=True)
 class StagedTable:
-    """Rows that a batch hands to its statements as a table of this name; a column for each field of the struct."""
+    """Rows that a batch hands to its statements as a table of this name; a column for each field of the struct.
+
+    The first field is never None.
+    """
 
     name: str
     row_type: type[msgspec.Struct]

@@ -42,7 +42,6 @@ BUSY_PAUSE_SECONDS = 0.01
 LOG_TIMEOUT_SECONDS = 2.0
 """How long readers may keep the log from being emptied; writers wait as long."""
 _PRAGMAS = (
-    "temp_store=MEMORY",  # the tables of staged rows need not be files
     "journal_mode=WAL",
     "synchronous=FULL",
     "foreign_keys=ON",

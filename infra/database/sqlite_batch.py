@@ -2,14 +2,16 @@
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from functools import cache
+from itertools import chain, repeat
+from typing import Final
 
 import msgspec
 
 from infra.database.base import ChangedRow, Row, StagedTable
 
-MAX_STAGED_ROWS = 1_000
-# The limit is for the planner: it takes a table without statistics for a long one, and would scan all jobs first.
-_STAGED = "WITH {name} AS (SELECT * FROM staged_{name} LIMIT {limit})"
+MAX_STAGED_ROWS: Final = 1_000
+_ROWS_STEP: Final = 8
 
 
 class SqliteBatch:
@@ -28,28 +30,39 @@ class SqliteBatch:
         self._connection.executemany(statement, rows)
 
     async def stage(self, table: StagedTable, rows: Sequence[msgspec.Struct]) -> "SqliteStagedRows":
-        """Insert the rows into a temporary table."""
+        """Return the rows as parameters of the statements that follow."""
         assert len(rows) <= MAX_STAGED_ROWS
-        columns = table.columns
-        self._connection.execute(
-            f"CREATE TEMP TABLE IF NOT EXISTS staged_{table.name} ({', '.join(columns)})"
-        )
-        self._connection.execute(f"DELETE FROM staged_{table.name}")  # noqa: S608 - names of the code
-        placeholders = ", ".join("?" * len(columns))
-        self._connection.executemany(
-            f"INSERT INTO staged_{table.name} VALUES ({placeholders})",  # noqa: S608
-            map(msgspec.structs.astuple, rows),
-        )
-        return SqliteStagedRows(self._connection, _STAGED.format(name=table.name, limit=MAX_STAGED_ROWS))
+        return SqliteStagedRows(self._connection, table, rows)
 
 
 class SqliteStagedRows:
-    """The rows of a temporary table."""
+    """Rows that each statement gets as its parameters."""
 
-    def __init__(self, connection: sqlite3.Connection, with_clause: str) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, table: StagedTable, rows: Sequence[msgspec.Struct]
+    ) -> None:
         self._connection = connection
-        self._with = with_clause
+        self._table = table
+        self._row_count = -(-len(rows) // _ROWS_STEP) * _ROWS_STEP or _ROWS_STEP
+        self._values = [*chain.from_iterable(map(msgspec.structs.astuple, rows))]
+        self._values += repeat(None, self._row_count * len(table.columns) - len(self._values))
 
     async def fetch(self, statement: str) -> Sequence[Row]:
         """Run a statement that reads the rows by the name of their table."""
-        return self._connection.execute(f"{self._with} {statement}").fetchall()
+        text = _add_rows(self._table, self._row_count, statement)
+        return self._connection.execute(text, self._values).fetchall()
+
+
+@cache  # statements are constants, and the number of rows is a multiple of `_ROWS_STEP`
+def _add_rows(table: StagedTable, row_count: int, statement: str) -> str:
+    """Return a statement that reads so many rows, without those whose first column is NULL, from a table of its own.
+
+    The driver keeps what it has compiled by the text, so there are not as many texts as there are numbers of rows.
+    """
+    row = f"({', '.join('?' * len(table.columns))})"
+    rows = ", ".join(repeat(row, row_count))
+    columns = ", ".join(table.columns)
+    return f"""
+        WITH {table.name} ({columns}) AS (SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL)
+        {statement}
+    """  # noqa: S608 - names of the code

@@ -78,8 +78,8 @@ async def _advance_jobs(connection: BatchConnection, changes: Sequence[Change]) 
 
 def _to_applied(row: Sequence[Any]) -> Applied:
     """Return the outcome of a tick from what its statement returns."""
-    _, user_id, sequence, *cost = row
-    return Applied(sequence, user_id, cost=Cost(*cost))
+    _, user_id, sequence, cost, max_cost, counted = row
+    return Applied(sequence, user_id, None, Cost(cost, max_cost, counted))
 
 
 def _to_rows(changes: Sequence[Change]) -> list[ProgressRow]:
