@@ -1,6 +1,7 @@
 """The unit is one that systemd accepts; it confines the service and restarts it."""
 
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -44,6 +45,23 @@ def test_the_unit_restarts_whatever_ends_unless_settings_are_wrong() -> None:
     assert service["Restart"] == ["always"]
     assert service["RestartPreventExitStatus"] == [str(CONFIGURATION_STATUS)]
     assert int(service["TimeoutStopSec"][0]) >= 30
+
+
+@pytest.mark.parametrize("status", [0, CONFIGURATION_STATUS])
+def test_systemd_sees_the_status_of_an_upgrade_that_failed(tmp_path: Path, status: int) -> None:
+    program = tmp_path / "framehook"
+    program.write_text(f'#!/bin/sh\necho "$$ $*"\n[ "$1" = serve ] || exit {status}\n')
+    program.chmod(0o700)
+    service = read_service()
+    assert not {"ExecStartPre", "ExecCondition"} & set(service)
+    command = shlex.split(service["ExecStart"][0].replace(PROGRAM, str(program)))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = [line.split(" ", 1) for line in process.stdout.read().splitlines()]
+    assert process.returncode == status
+    assert [line[1] for line in lines] == ["db upgrade", "serve"][: 2 if status == 0 else 1]
+    if status == 0:
+        assert lines[1][0] == str(process.pid), "signals would not reach the service"
 
 
 def test_the_unit_limits_and_confines_the_service() -> None:
