@@ -166,6 +166,28 @@ async def test_a_proxy_passes_what_the_service_needs(
         await read_until(lines, "error")
 
 
+@pytest.mark.skipif(find_program("nginx") is None, reason="nginx is not installed")
+async def test_nginx_asks_a_replica_again_that_has_just_failed(tmp_path: Path) -> None:
+    heads: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        if b"GET /fails" not in heads[-1]:
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        writer.close()
+
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as replica:
+        arguments = write_nginx(tmp_path, port, f"127.0.0.1:{replica.sockets[0].getsockname()[1]}")
+        async with (
+            run_proxy("nginx", arguments, url, tmp_path),
+            httpx.AsyncClient(base_url=url, headers={"Host": SITE}, trust_env=False) as client,
+        ):
+            assert (await client.get("/fails")).status_code == 502
+            assert (await client.get("/works")).status_code == 200
+
+
 async def read_until(lines: AsyncIterator[str], status: str) -> None:
     """Read events until one has this status."""
     async for line in lines:
