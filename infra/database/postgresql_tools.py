@@ -14,6 +14,8 @@ from infra.database.postgresql import asyncpg_dsn
 MAX_LINES = 3
 _REVISION = re.compile(r"^COPY [^\n]*alembic_version [^\n]*\n([^\n\\]+)$", re.MULTILINE)
 
+_TABLE = re.compile(r"^\d+; \d+ \d+ TABLE \S+ (\S+) ", re.MULTILINE)
+
 
 class ToolMissing(Exception):
     """The program is not installed; the message is the command that it would have been run with."""
@@ -66,6 +68,12 @@ def read_dump_revision(file: Path) -> str:
     command = ["pg_restore", "--data-only", "--table=alembic_version", "--file=-", str(file)]
     match = _REVISION.search(_run(command, Target("", ""), shown=command))
     return match[1].strip() if match else ""
+
+
+def list_dump_tables(file: Path) -> set[str]:
+    """Return the names of the tables in a dump; raises ToolMissing or ToolFailed."""
+    command = ["pg_restore", "--list", str(file)]
+    return set(_TABLE.findall(_run(command, Target("", ""), shown=command)))
 
 
 def _run(command: Sequence[str], target: Target, *, shown: Sequence[str]) -> str:

@@ -61,7 +61,7 @@ def restore(url: str, file: Path, data_dir: Path, *, force: bool) -> Schema:
             f"{file} is of a newer release (schema {found_schema.revision}); restore it with that release"
         )
     if is_postgresql(url):
-        asyncio.run(_check_postgresql(url, force=force))
+        asyncio.run(_check_postgresql(url, file, force=force))
         postgresql_tools.restore(url, file)
         return found_schema
     target = sqlite_path(url)
@@ -107,8 +107,11 @@ def _name_full_disk(file: Path) -> Iterator[None]:
         raise NotPossible(f"the disk of {file} is full; free some space, or write it elsewhere") from error
 
 
-async def _check_postgresql(url: str, *, force: bool) -> None:
-    """Raise NotPossible if a service is connected, or, without `force`, if there are rows."""
+async def _check_postgresql(url: str, file: Path, *, force: bool) -> None:
+    """Raise NotPossible if a service is connected, if tables would stay, or, without `force`, if there are rows.
+
+    `pg_restore` replaces the tables that are in the backup. Those of a later release would stay, and its upgrade fail.
+    """
     connection = await asyncpg.connect(asyncpg_dsn(url), timeout=CONNECT_SECONDS)
     try:
         services = await connection.fetchval(
@@ -124,6 +127,13 @@ async def _check_postgresql(url: str, *, force: bool) -> None:
             query = f'SELECT EXISTS (SELECT 1 FROM "{table}")'  # noqa: S608 - the name of a table
             if not force and table != VERSION_TABLE and await connection.fetchval(query):
                 raise NotPossible(_describe_data("DATABASE_URL: the database"))
+        if left := ", ".join(
+            sorted({table for (table,) in tables} - postgresql_tools.list_dump_tables(file))
+        ):
+            raise NotPossible(
+                f"DATABASE_URL: the database has tables that {file} lacks; restore it into an empty database, "
+                f"or drop them first: DROP TABLE {left}"
+            )
     finally:
         await connection.close()
 

@@ -191,6 +191,23 @@ async def test_postgresql_is_backed_up_and_restored(second_database: str, data_d
     assert await read_ids(second_database) == ["kept"]
 
 
+@pytest.mark.usefixtures("postgresql_programs")
+async def test_no_table_of_a_newer_release_is_left_beside_an_older_backup(
+    second_database: str, data_dir: Path
+) -> None:
+    where = {"DATA_DIR": str(data_dir), "DATABASE_URL": second_database}
+    await asyncio.to_thread(schema.upgrade, second_database)
+    assert (await asyncio.to_thread(run, "backup", "older.dump", **where)).exit_code == 0
+    connection = await asyncpg.connect(second_database)
+    await connection.execute("CREATE TABLE of_a_newer_release (id text)")
+    refused = await asyncio.to_thread(run, "restore", "older.dump", "--force", **where)
+    await connection.execute("DROP TABLE of_a_newer_release")
+    await connection.close()
+    assert (refused.exit_code, "DROP TABLE of_a_newer_release\n" in refused.stderr) == (FAILED, True)
+    restored = await asyncio.to_thread(run, "restore", "older.dump", "--force", **where)
+    assert restored.exit_code == 0, restored.output
+
+
 def test_without_its_program_the_command_for_postgresql_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     result = run(
