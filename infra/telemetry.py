@@ -19,6 +19,8 @@ USER: Final = "framehook.user"
 REQUEST_ID: Final[ContextVar[str | None]] = ContextVar("request_id", default=None)
 """The id of the request that is being answered; all that is logged meanwhile has it."""
 _HEADER: Final = b"x-request-id"
+_ROUTINE_PATHS: Final = ("/healthz", "/readyz", "/metrics")
+"""What machines ask every few seconds."""
 _USABLE_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
@@ -89,7 +91,8 @@ def find_request_id(scope: Scope) -> str:
 
 
 def _log(scope: Scope, response: Response) -> None:
-    level = logging.DEBUG if scope["path"].startswith("/api/callbacks/") else logging.INFO
+    is_routine = scope["path"] in _ROUTINE_PATHS and response.status == HTTPStatus.OK
+    level = logging.DEBUG if is_routine or scope["path"].startswith("/api/callbacks/") else logging.INFO
     if not logger.isEnabledFor(level):
         return
     method, path, milliseconds = scope.get("method", "GET"), scope["path"], response.seconds * 1000

@@ -100,6 +100,16 @@ async def test_quiet_progress_and_other_callbacks_log_nothing(app: AppHarness, l
     assert log.text[before:] == []
 
 
+async def test_a_probe_or_scrape_is_a_line_only_if_it_fails(app: AppHarness, log: LogLines) -> None:
+    for path in ("/healthz", "/readyz", "/metrics"):
+        assert (await app.client.get(path)).status_code == 200
+        await app.client.post(path)
+    lines = log.events("http.request")
+    assert [(line["method"], line["path"]) for line in lines] == [
+        *(("POST", "/healthz"), ("POST", "/readyz"), ("POST", "/metrics"))
+    ]
+
+
 @pytest.mark.parametrize("sent", ["", "a b", "x" * 129, "ü", "<script>"])
 async def test_an_id_that_can_not_be_used_is_replaced(app: AppHarness, sent: str) -> None:
     headers = httpx.Headers({"x-request-id": sent}, encoding="utf-8")
