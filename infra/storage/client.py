@@ -91,7 +91,8 @@ class Bucket:
             aws_access_key_id=config.access_key_id,
             aws_secret_access_key=config.secret_access_key,
             region_name=_region_of(config.endpoint_url),
-            verify=os.environ.get("SSL_CERT_FILE"),  # as httpx does; None trusts the public authorities
+            verify=os.environ.get("SSL_CERT_FILE")
+            or None,  # as httpx does; None trusts the public authorities
             config=Config(
                 signature_version="s3v4",
                 connect_timeout=CONNECT_TIMEOUT_SECONDS,

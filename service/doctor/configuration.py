@@ -18,6 +18,7 @@ from service.settings import (
     find_warnings,
     inspect_settings,
 )
+from service.startup.authorities import check_authorities
 from service.startup.data_folder import try_data_folder
 from service.startup.errors import StartError, as_start_errors
 from service.startup.findings import Finding, fail, finding_from, ok, warn
@@ -59,6 +60,11 @@ async def _run_check(check: PartCheck, settings: Settings) -> list[Finding]:
             return await check(settings)
     except StartError as error:
         return [finding_from(name, error)]
+
+
+async def _check_authorities(_settings: Settings) -> list[Finding]:
+    check_authorities()
+    return []
 
 
 async def _check_data_folder(settings: Settings) -> list[Finding]:
@@ -117,6 +123,7 @@ async def _check_export_types(_settings: Settings) -> list[Finding]:
 
 
 _PARTS: tuple[tuple[tuple[str, ...], PartCheck], ...] = (
+    ((), _check_authorities),
     (("DATA_DIR", "CALLBACK_SECRET", "DATABASE_URL"), _check_data_folder),
     (("HOST", "PORT", "METRICS_PORT"), _check_ports),
     (("DATA_DIR", "DATABASE_URL"), _check_database),

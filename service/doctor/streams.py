@@ -37,10 +37,13 @@ async def check_streams(
             "for text/event-stream",
         )
     except (httpx.HTTPError, OSError) as error:
-        place = (
-            f"PUBLIC_URL: {settings.origin} can't be reached from here ({str(error) or type(error).__name__})"
+        reason = str(error) or type(error).__name__
+        advice = "start the service, check the address"
+        if "CERTIFICATE_VERIFY_FAILED" in reason:
+            advice = "set SSL_CERT_FILE to the certificate of your authority, or renew the one of the proxy"
+        return fail(
+            "streams", f"PUBLIC_URL: {settings.origin} can't be reached from here ({reason}); {advice}"
         )
-        return fail("streams", f"{place}; start the service, check the address")
 
 
 def _describe_refusal(settings: Settings, status: int) -> Finding:

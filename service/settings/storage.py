@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, SecretStr
 
-from service.settings.types import MAX_DAYS, Default, SettingsGroup, Url
+from service.settings.types import MAX_DAYS, BucketName, Default, SettingsGroup, Url
 
 
 class StorageSettings(SettingsGroup):
@@ -18,7 +18,7 @@ class StorageSettings(SettingsGroup):
     """the id of the key"""
     r2_secret_access_key: SecretStr | None = None
     """the key's secret"""
-    r2_bucket_name: str | None = None
+    r2_bucket_name: BucketName = None
     """the name of the bucket"""
     max_upload_bytes: Annotated[int, Field(ge=1), Default("20 GiB")] = 20 * 2**30
     """largest source"""

@@ -1,6 +1,7 @@
 """The types of settings, each with what makes a value invalid."""
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -67,6 +68,13 @@ def check_own_url(value: str | None) -> str | None:
     return value
 
 
+def check_bucket_name(value: str | None) -> str | None:
+    """Raise ValueError for what can't be the name of a bucket; empty means that there is none."""
+    if value and not re.fullmatch(r"[A-Za-z0-9._-]{1,255}", value):
+        raise ValueError("must be the name of a bucket alone, such as framehook")
+    return value
+
+
 def check_database_url(value: str | None) -> str | None:
     """Raise ValueError for a kind of database that is not supported."""
     if not value or is_postgresql(value):
@@ -110,6 +118,7 @@ Url = Annotated[str | None, AfterValidator(check_url)]
 OwnUrl = Annotated[str | None, AfterValidator(check_own_url)]
 DatabaseUrl = Annotated[str | None, Field(repr=False), AfterValidator(check_database_url)]
 """It may hold a password, so it is not part of the representation."""
+BucketName = Annotated[str | None, AfterValidator(check_bucket_name)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_list)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_list), AfterValidator(normalize_origins)]
 Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(parse_networks)]

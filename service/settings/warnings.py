@@ -1,6 +1,7 @@
 """Settings that work, but seldom as they are meant: a sentence for each, which names them and what to do."""
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from service.settings.model import Settings
 from service.web_addresses import is_every_address, is_own_machine
@@ -46,6 +47,11 @@ def _find_secret_warnings(settings: Settings) -> Iterator[str]:
 
 
 def _find_address_warnings(settings: Settings) -> Iterator[str]:
+    if path := urlsplit(settings.origin).path:
+        yield (
+            f"PUBLIC_URL ends with {path}: the console, and pages that sign in by a cookie, work at the root of a "
+            "host only; give the service a host of its own"
+        )
     if is_every_address(settings.origin):
         yield (
             f"PUBLIC_URL is not set: the URLs that clients get name {settings.host}, which they can't reach; "

@@ -17,7 +17,7 @@ from infra.lock import LockTaken
 from service.schema import Schema, SchemaAge
 from service.settings import BadSettings, Settings
 from service.startup.data_folder import GROUP_AND_OTHERS, WRITE_TEST, secure_data_folder
-from service.startup.outage import was_raised_in_asyncpg
+from service.startup.outage import list_causes, was_raised_in_asyncpg
 from service.startup.statuses import CONFIGURATION_STATUS, TRY_AGAIN_STATUS
 
 ErrorTypes = tuple[type[BaseException], ...]
@@ -35,7 +35,12 @@ _POSTGRESQL_SENTENCES: tuple[tuple[ErrorTypes, str, int], ...] = (
     ),
     (
         (asyncpg.InsufficientPrivilegeError,),
-        "this user lacks a privilege in the database; grant it, or use the owner",
+        "this user lacks a privilege in the database; make the user its owner, or grant what is missing",
+        CONFIGURATION_STATUS,
+    ),
+    (
+        (asyncpg.SyntaxOrAccessError,),
+        "the tables are not those of this schema; restore a backup into an empty database",
         CONFIGURATION_STATUS,
     ),
     (
@@ -45,7 +50,7 @@ _POSTGRESQL_SENTENCES: tuple[tuple[ErrorTypes, str, int], ...] = (
     ),
     (
         (socket.gaierror,),
-        "the name of the server can't be resolved; correct it, or try again",
+        "the name of the server can't be resolved; correct it, percent-encode @ : / # in the password, or try again",
         TRY_AGAIN_STATUS,
     ),
     (
@@ -90,14 +95,15 @@ def as_start_errors(settings: Settings) -> Iterator[None]:
 
 def start_error_from(error: Exception, settings: Settings) -> StartError | None:
     """Convert a known error; return None for others."""
+    for known in list_causes(error) if isinstance(error, DBAPIError) else (error,):
+        if isinstance(known, CommandError):  # Alembic does not know the revision
+            return schema_error(None, settings)
+        if isinstance(known, sqlite3.Error):
+            return _sqlite_error(known, settings)
+        if isinstance(known, asyncpg.PostgresError):
+            return _postgresql_error(known)
     cause = error.__cause__ if isinstance(error, DBAPIError) and error.__cause__ else error
-    if isinstance(cause, DBAPIError) and isinstance(cause.orig, Exception):
-        cause = cause.orig
-    if isinstance(cause, CommandError):  # Alembic does not know the revision
-        return schema_error(None, settings)
-    if isinstance(cause, sqlite3.Error):
-        return _sqlite_error(cause, settings)
-    if was_raised_in_asyncpg(error) or isinstance(cause, asyncpg.PostgresError):
+    if was_raised_in_asyncpg(error):
         return _postgresql_error(cause)
     if isinstance(cause, OSError):
         path = Path(cause.filename or settings.data_dir)
@@ -127,9 +133,12 @@ def schema_error(found_schema: Schema | None, settings: Settings) -> StartError:
             f"{_database_setting(settings)}: the schema is that of a newer release; run that release, "
             "or restore a backup from before its upgrade"
         )
-    return StartError(
-        f"{_database_setting(settings)}: the schema is out of date; run `framehook db upgrade` first"
+    reason = (
+        "the database has no tables yet"
+        if found_schema.age is SchemaAge.EMPTY
+        else "the schema is out of date"
     )
+    return StartError(f"{_database_setting(settings)}: {reason}; run `framehook db upgrade` first")
 
 
 def _database_setting(settings: Settings) -> str:
@@ -155,6 +164,8 @@ def _sqlite_error(error: sqlite3.Error, settings: Settings) -> StartError:
 
 
 def _postgresql_error(error: BaseException) -> StartError:
+    if "rejected SSL upgrade" in str(error):  # asyncpg raises no class of its own for it
+        return StartError("DATABASE_URL: the server has no TLS; set it up there, or use `sslmode=disable`")
     for error_types, sentence, status in _POSTGRESQL_SENTENCES:
         if isinstance(error, error_types):
             return StartError(f"DATABASE_URL: {sentence}", status)

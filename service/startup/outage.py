@@ -45,7 +45,7 @@ class OutageLogFilter(logging.Filter):
         self._dropped += 1
         if self._since is None:
             self._since = self._logged_at = time.monotonic()
-            reason = next(cause for cause in _causes(error) if _means_outage(cause))
+            reason = next(cause for cause in list_causes(error) if _means_outage(cause))
             logger.error(
                 "the database is unreachable; requests are answered 503 until it is back (%s: %s)",
                 type(reason).__name__,
@@ -99,10 +99,11 @@ class OutageLogFilter(logging.Filter):
 
 def is_outage(error: BaseException) -> bool:
     """Tell whether an error or one of its causes means that the database is unavailable."""
-    return any(_means_outage(cause) for cause in _causes(error))
+    return any(_means_outage(cause) for cause in list_causes(error))
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def list_causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what it was raised from."""
     cause: BaseException | None = error
     for _ in range(MAX_CAUSES):
         if cause is None:
@@ -110,7 +111,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         yield cause
         if isinstance(cause, BaseExceptionGroup):
             for member in cause.exceptions:
-                yield from _causes(member)
+                yield from list_causes(member)
         cause = cause.__cause__
 
 

@@ -90,6 +90,8 @@ async def test_only_an_authority_that_is_named_is_trusted(
 ) -> None:
     with serve_script(ANSWER, tls=authority.server_context("127.0.0.1")) as script:
         assert not await call(script.url, data_dir)
+        monkeypatch.setenv("SSL_CERT_FILE", "")  # as a line without a value sets it
+        assert not await call(script.url, data_dir)
         assert script.requests == []
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.write_certificate()))
         assert await call(script.url, data_dir)
@@ -107,6 +109,7 @@ async def test_a_certificate_that_is_not_trusted_is_named_with_what_to_do(
     assert "its certificate is not trusted (unable to get local issuer certificate)" in sentence
     assert ("SSL_CERT_FILE" in sentence, "framehook serve" in sentence) == (True, False)
     assert "certificate verify failed" in finding.message
+    assert ("SSL_CERT_FILE" in finding.message, "start the service" in finding.message) == (True, False)
 
 
 def test_a_run_trusts_what_the_service_trusts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from service.composition.factories import create_http_limits
 from service.http_server.listening import open_sockets
 from service.http_server.server import create_server
 from service.settings import Settings
+from service.startup.authorities import check_authorities
 from service.startup.commands import exit_on_start_error, read_settings, warn_of_settings
 from service.startup.errors import as_start_errors, prepare_data_dir
 from service.startup.logging_setup import configure_logging
@@ -24,6 +25,7 @@ def serve(host: str | None, port: int | None, data_dir: Path | None) -> None:
         settings = read_settings(host=host, port=port, data_dir=data_dir)
         configure_logging(settings.log_format)
         warn_of_settings(settings)
+        check_authorities()
         with as_start_errors(settings):
             prepare_data_dir(settings.data_dir)
             with _lock_data_folder(settings):

@@ -104,12 +104,31 @@ def test_the_status_says_whether_a_later_start_may_succeed(
 
 
 def test_what_only_looks_odd_is_a_warning() -> None:
-    result = check_config(**MODAL, PUBLIC_URL="http://10.0.0.3", OPERATORS="ada")
+    result = check_config(**MODAL, PUBLIC_URL="http://10.0.0.3/video", OPERATORS="ada")
     assert result.exit_code == 0
     assert [" ".join(line.split()[:2]) for line in list_lines(result, "warn")] == [
         "settings OPERATORS",
+        "settings PUBLIC_URL",
         "runner PUBLIC_URL:",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SSL_CERT_FILE", "none.pem", "can't be read (no such file or directory)"),
+        ("SSL_CERT_FILE", "empty.pem", "has no certificates"),
+        ("SSL_CERT_DIR", "none", "is not a folder"),
+    ],
+)
+def test_authorities_that_can_not_be_read_are_named_before_the_start_and_at_it(
+    tmp_path: Path, name: str, value: str, said: str
+) -> None:
+    (tmp_path / "empty.pem").touch()
+    result = check_config(**{name: value})
+    assert (result.exit_code, f"{name}: {value} {said}" in result.stdout) == (CONFIGURATION, True)
+    start = CliRunner().invoke(app, ["serve"], env={name: value})
+    assert (start.exit_code, f"{name}: {value} {said}" in start.stderr) == (CONFIGURATION, True)
 
 
 def test_a_folder_in_use_and_a_taken_port_are_temporary(data_dir: Path) -> None:

@@ -76,6 +76,7 @@ def load_with(environment: pytest.MonkeyPatch, values: dict[str, str]) -> Settin
         pytest.param({"HOST": "example.org"}, "HOST", id="a host name without authentication"),
         pytest.param({"HOST": ""}, "HOST", id="an empty host"),
         pytest.param({**R2, "R2_BUCKET_NAME": ""}, "R2_BUCKET_NAME", id="a storage without a bucket"),
+        pytest.param({**R2, "R2_BUCKET_NAME": "videos/in"}, "R2_BUCKET_NAME", id="a folder in a bucket"),
         pytest.param({"R2_SECRET_ACCESS_KEY": SECRET}, "R2_ENDPOINT_URL", id="a storage without an endpoint"),
         pytest.param(
             {"MODAL_ENABLED": "1", "PUBLIC_URL": "https://a.example"},

@@ -123,6 +123,43 @@ async def test_an_older_schema_and_a_newer_one_are_distinguished(postgresql_url:
         await connection.close()
 
 
+@pytest.mark.parametrize(
+    ("role", "said"),
+    [("stranger", "make the user its owner"), ("postgres", "the tables are not those of this schema")],
+)
+async def test_an_upgrade_that_the_database_refuses_is_reported(
+    postgresql_url: str, tmp_path: Path, role: str, said: str
+) -> None:
+    connection = await asyncpg.connect(postgresql_url)
+    await connection.execute("CREATE DATABASE of_strangers")
+    await connection.execute("CREATE ROLE stranger LOGIN")
+    url = postgresql_url.replace("/postgres?", "/of_strangers?")
+    database = await asyncpg.connect(url)
+    await database.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC; CREATE TABLE export_jobs (id text)")
+    await database.close()
+    try:
+        with pytest.raises(StartError) as ended, as_start_errors(settings_of(tmp_path, database_url=url)):
+            await asyncio.to_thread(schema.upgrade, url.replace("//postgres:", f"//{role}:"))
+    finally:
+        await connection.execute("DROP DATABASE of_strangers")
+        await connection.execute("DROP ROLE stranger")
+        await connection.close()
+    assert (said in str(ended.value), ended.value.status) == (True, CONFIGURATION)
+
+
+async def test_a_server_without_the_tls_that_the_url_asks_for_is_reported(tmp_path: Path) -> None:
+    async def refuse_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1_000)
+        writer.write(b"N")
+        writer.close()
+
+    async with await asyncio.start_server(refuse_tls, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        url = f"postgresql://framehook:{SECRET}@127.0.0.1:{port}/framehook?sslmode=require"
+        error = await start_error(settings_of(tmp_path, database_url=url))
+    assert ("the server has no TLS" in str(error), error.status) == (True, CONFIGURATION)
+
+
 async def test_an_unusable_sqlite_file_is_reported(data_dir: Path) -> None:
     with sqlite3.connect(data_dir / "framehook.db") as database:
         database.execute("UPDATE alembic_version SET version_num = '9999'")
