@@ -73,7 +73,7 @@ class DiskReserve:
             opening.add_done_callback(_remove_result)
             raise
         try:
-            with _disk_full_errors():
+            with convert_full_disk():
                 yield file
         finally:
             remove_file(file)
@@ -87,7 +87,7 @@ class DiskReserve:
     @contextmanager
     def lock_and_check(self) -> Iterator[None]:
         """Block other reservations; at the end raise DiskFull if the block reserved too much."""
-        with lock_folder(self._folder), _disk_full_errors():
+        with lock_folder(self._folder), convert_full_disk():
             yield
             if self._available_bytes() < 0:
                 raise DiskFull
@@ -110,14 +110,14 @@ class DiskReserve:
 
 
 @contextmanager
-def _disk_full_errors() -> Iterator[None]:
+def convert_full_disk() -> Iterator[None]:
     """Raise DiskFull in place of the OSError of a full disk or an exhausted quota."""
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise DiskFull from error
+        raise DiskFull("the disk of the data folder is full") from error
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from infra.storage.base import (
     UserFiles,
     enforce_size,
 )
-from infra.storage.disk_reserve import DiskReserve
+from infra.storage.disk_reserve import DiskReserve, convert_full_disk
 from infra.storage.errors import InvalidKey
 from infra.storage.files import (
     compute_checksum,
@@ -191,8 +191,9 @@ class FolderStorage:
         return removed + await asyncio.to_thread(self.multipart.abort_abandoned, older_than_seconds)
 
     async def check(self) -> None:
-        """Raise OSError if the folder is not writable."""
-        await asyncio.to_thread(_try_writing, self._incoming / f"{uuid.uuid4().hex}.probe")
+        """Raise OSError if the folder is not writable, DiskFull if its disk is full."""
+        with convert_full_disk():
+            await asyncio.to_thread(_try_writing, self._incoming / f"{uuid.uuid4().hex}.probe")
 
     async def close(self) -> None:
         """Do nothing: no file is kept open."""

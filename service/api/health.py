@@ -9,6 +9,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from infra.storage import StorageError
 from service.api.openapi.operations import Credential, Tag, declare_operation
 from service.api.requests import StrictModel, json_response, parse_query
 from service.api.state import State
@@ -113,6 +114,10 @@ async def _run_check(part: str, check: Callable[[], Awaitable[None]]) -> Result:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             await check()
+    except (StorageError, OSError) as error:
+        reason = str(error) or type(error).__name__
+        logger.error("the check of the %s for /readyz failed: %s", part, reason, extra={"cause": error})  # noqa: TRY400 - it comes with every probe
+        return "failing"
     except Exception:
         logger.exception("the check of the %s for /readyz failed", part)
         return "failing"

@@ -1,6 +1,8 @@
 """Operators see whether the storage works, and which of its calls fail."""
 
 import asyncio
+import errno
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +49,19 @@ async def test_a_folder_that_is_gone_is_seen_and_counted(
     assert (await scrape(app.client)).value("storage_up") == 1
     events = [record.__dict__.get("event") for record in caplog.records if record.name == "framehook.storage"]
     assert events == ["storage.lost", "storage.restored"]
+
+
+async def test_a_full_disk_is_told_from_one_that_is_gone(
+    app: AppHarness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def find_no_room(_path: Path, _content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", find_no_room)
+    await StorageWatch(app.state["storage"].check, app.state["metrics"].storage).check_once()
+    samples = await scrape(app.client)
+    assert samples.value("storage_errors_total", operation="check", error="disk_full") == 1
+    assert "the storage fails its check: the disk of the data folder is full" in caplog.messages
 
 
 async def test_what_the_service_writes_itself_is_counted(app: AppHarness) -> None:
