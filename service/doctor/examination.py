@@ -11,6 +11,7 @@ from service.composition.machine_checks import check_machine
 from service.doctor.callbacks import check_callbacks, post_from_process
 from service.doctor.configuration import check_settings
 from service.doctor.database import examine_database
+from service.doctor.identity import check_identity
 from service.doctor.modal import examine_modal, open_runner
 from service.doctor.storage import examine_bucket, examine_folder
 from service.doctor.streams import check_streams
@@ -32,6 +33,7 @@ async def examine(inspection: Inspection, token: str | None) -> list[Finding]:
         "database": lambda: examine_database(settings),
         "storage": lambda: _examine_storage(settings),
         "callbacks": lambda: _examine_runner(settings),
+        "identity": lambda: check_identity(settings),
         "streams": lambda: _examine_streams(settings, token),
     }
     results = await asyncio.gather(*(_run_check(name, check, settings) for name, check in checks.items()))

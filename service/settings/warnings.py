@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from infra.database.postgresql import is_postgresql
 from service.settings.model import Settings
-from service.web_addresses import is_every_address, is_own_machine
+from service.web_addresses import is_own_machine
 
 MIN_DIFFERENT_CHARACTERS = 8
 
@@ -36,6 +37,11 @@ def _find_secret_warnings(settings: Settings) -> Iterator[str]:
     single = (("AUTH_JWT_SECRET", settings.auth_jwt_secret), ("METRICS_TOKEN", settings.metrics_token))
     secrets = [(name, secret) for name, secret in single if secret]
     secrets += [("CALLBACK_SECRET", secret) for secret in settings.callback_secret]
+    if not settings.callback_secret and is_postgresql(settings.database_url or ""):
+        yield (
+            "CALLBACK_SECRET is not set: replicas with a DATA_DIR of their own would each make one, and refuse what "
+            "others have signed; set the same for all"
+        )
     names_by_value: dict[str, list[str]] = {}
     for name, secret in secrets:
         names_by_value.setdefault(secret.get_secret_value(), []).append(name)
@@ -49,13 +55,13 @@ def _find_secret_warnings(settings: Settings) -> Iterator[str]:
 def _find_address_warnings(settings: Settings) -> Iterator[str]:
     if path := urlsplit(settings.origin).path:
         yield (
-            f"PUBLIC_URL ends with {path}: the console, and pages that sign in by a cookie, work at the root of a "
-            "host only; give the service a host of its own"
+            f"PUBLIC_URL ends with {path}: the console and the portal work at the root of a host only; give the "
+            "service a host of its own"
         )
-    if is_every_address(settings.origin):
+    if settings.authenticated and not settings.public_url:
         yield (
-            f"PUBLIC_URL is not set: the URLs that clients get name {settings.host}, which they can't reach; "
-            "set it to the address at which they reach the service"
+            f"PUBLIC_URL is not set: the URLs that clients get begin with {settings.origin}; set it to the address at "
+            "which they reach the service"
         )
     elif (
         settings.authenticated and settings.origin.startswith("http:") and not is_own_machine(settings.origin)

@@ -1,6 +1,7 @@
 """Verify JWTs: with a shared secret, or with the keys of an identity provider."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -8,6 +9,8 @@ from typing import Any, Final, Protocol
 import jwt
 
 from service.problems import Unavailable
+
+logger = logging.getLogger("framehook.tokens")
 
 CLOCK_LEEWAY_SECONDS: Final = 30.0
 """How far the clock of the signer of tokens may be from ours, for `iat`, `nbf` and `exp`."""
@@ -17,6 +20,7 @@ MIN_REFRESH_SECONDS = 30.0
 FAILURE_CACHE_SECONDS = 5.0
 _KEYS_UNREADABLE = "The keys of the identity provider can't be loaded; try again in a few seconds."
 _ASYMMETRIC = ["RS256", "ES256", "EdDSA"]
+_LOAD_SECONDS = 5.0
 
 
 class Verifier(Protocol):
@@ -28,6 +32,22 @@ class Verifier(Protocol):
         Raises `jwt.PyJWTError`, or Unavailable if the keys can't be loaded.
         """
         ...
+
+
+class KeysUnreadable(Exception):
+    """The keys of an identity provider can't be used; the message says why."""
+
+
+def count_keys(url: str) -> int:
+    """Return how many keys a JWKS URL has with which tokens can be verified, for at most some seconds.
+
+    Raises KeysUnreadable.
+    """
+    try:
+        keys = jwt.PyJWKClient(url, timeout=_LOAD_SECONDS).get_signing_keys()
+    except (jwt.PyJWTError, ValueError, RecursionError) as error:
+        raise KeysUnreadable(str(error)) from error
+    return sum(key.algorithm_name in _ASYMMETRIC for key in keys)
 
 
 class SharedSecretVerifier:
@@ -59,7 +79,7 @@ class JwksVerifier:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._keys = jwt.PyJWKClient(
-            url, lifespan=cache_seconds, timeout=5, cooldown_duration=refresh_seconds
+            url, lifespan=cache_seconds, timeout=_LOAD_SECONDS, cooldown_duration=refresh_seconds
         )
         self._expected = {"audience": audience, "issuer": issuer}
         self._clock = clock
@@ -86,7 +106,8 @@ class JwksVerifier:
                 raise Unavailable(_KEYS_UNREADABLE)
             try:
                 return await asyncio.to_thread(self._fetch_key, key_id)
-            except Unavailable:
+            except Unavailable as error:
+                logger.error("the keys of AUTH_JWKS_URL can't be loaded: %s", error.__cause__)  # noqa: TRY400 - a reason, not a bug
                 self._failed_until = self._clock() + FAILURE_CACHE_SECONDS
                 raise
 

@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -61,8 +62,9 @@ class Provider:
         return jwt.encode({**usual, **claims}, private, algorithm, headers={"kid": kid})
 
 
-@pytest.fixture
-def provider() -> Iterator[Provider]:
+@contextmanager
+def run_provider() -> Iterator[Provider]:
+    """Run a provider until the block ends."""
     provider = Provider()
     thread = threading.Thread(target=provider.server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -70,6 +72,12 @@ def provider() -> Iterator[Provider]:
     provider.server.shutdown()
     thread.join()
     provider.server.server_close()
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    with run_provider() as provider:
+        yield provider
 
 
 def authenticator_for(provider: Provider, **more: Any) -> Authenticator:
@@ -202,7 +210,12 @@ async def test_a_failing_provider_does_not_make_a_token_invalid(
         await authenticator_for(provider).user(request_with(f"Bearer {good}"))
 
 
-async def test_an_unreachable_provider_does_not_make_a_token_invalid(provider: Provider) -> None:
+async def test_an_unreachable_provider_does_not_make_a_token_invalid(
+    provider: Provider, caplog: pytest.LogCaptureFixture
+) -> None:
     keys = JwksVerifier("http://127.0.0.1:9/keys", audience=None, issuer=None)
     with pytest.raises(Unavailable):
         await Authenticator(keys, TICKET_KEY).user(request_with(f"Bearer {provider.token('rsa', 'RS256')}"))
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "framehook.tokens"]
+    assert "AUTH_JWKS_URL" in line
+    assert "Connection refused" in line

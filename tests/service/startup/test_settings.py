@@ -324,7 +324,10 @@ USERS = {**JWT, "AUTH_AUDIENCE": "framehook", "PUBLIC_URL": "https://a.example"}
 @pytest.mark.parametrize(
     ("values", "named"),
     [
-        pytest.param({**JWT}, ["AUTH_AUDIENCE"], id="tokens for other services"),
+        pytest.param({**JWT}, ["AUTH_AUDIENCE", "PUBLIC_URL"], id="tokens for other services"),
+        pytest.param(
+            {"DATABASE_URL": "postgresql://db.example/x"}, ["CALLBACK_SECRET"], id="a secret for each replica"
+        ),
         pytest.param({"AUTH_AUDIENCE": "me"}, ["AUTH_AUDIENCE"], id="an audience without tokens"),
         pytest.param({"OPERATORS": "ada"}, ["OPERATORS"], id="operators without users"),
         pytest.param({**USERS, "HOST": EVERYWHERE, "PUBLIC_URL": ""}, ["PUBLIC_URL"], id="no public address"),
@@ -334,7 +337,9 @@ USERS = {**JWT, "AUTH_AUDIENCE": "framehook", "PUBLIC_URL": "https://a.example"}
         ),
         pytest.param({"CALLBACK_SECRET": "ab" * 20}, ["CALLBACK_SECRET"], id="a secret that can be guessed"),
         pytest.param(
-            {"AUTH_JWKS_URL": "http://keys.example", "AUTH_AUDIENCE": "me"}, ["AUTH_JWKS_URL"], id="open keys"
+            {"AUTH_JWKS_URL": "http://keys.example", "AUTH_AUDIENCE": "me"},
+            ["AUTH_JWKS_URL", "PUBLIC_URL"],
+            id="open keys",
         ),
         pytest.param({"MAX_QUEUED_PER_USER": "2"}, ["MAX_ACTIVE_PER_USER"], id="more run than may wait"),
         pytest.param({"MAX_STREAMS": "20"}, ["MAX_STREAMS_PER_USER"], id="one user takes all streams"),
