@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from io import StringIO
 from pathlib import Path
@@ -12,6 +13,7 @@ FILE_SIMILARITY, ENVIRONMENT_SIMILARITY = 0.75, 0.85
 """How similar a name must be to a setting to be taken for it."""
 OTHER_VARIABLES = frozenset({"FRAMEHOOK_URL", "FRAMEHOOK_TOKEN"})
 MODAL_PREFIX = "MODAL_"
+_COMMENT = re.compile(r"\s#")
 
 
 class InvalidEnvFile(Exception):
@@ -71,6 +73,26 @@ def find_unknown_names(
         similar = _find_similar(name, known, ENVIRONMENT_SIMILARITY)
         if similar and similar not in present:
             yield f"{name} in the environment is not a setting; did you mean {similar}?"
+
+
+def find_literal_values(settings: Iterable[str], environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield a sentence for each setting in the environment whose value has something around it.
+
+    `.env` may have quotes, comments and Windows' line ends; `docker --env-file`, Kubernetes and others pass them on
+    as parts of the value.
+    """
+    known = {name.upper() for name in settings}
+    for name, value in sorted(environment.items()):
+        if name.upper() in known and (part := _find_wrapping(value)):
+            yield f"{name}: the value in the environment has {part}, which is read as a part of it; remove it"
+
+
+def _find_wrapping(value: str) -> str:
+    if value != value.strip():
+        return "white space around it"
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+        return "a pair of quotes around it"
+    return "a comment behind it" if _COMMENT.search(value) else ""
 
 
 def _advise(name: str, known: set[str]) -> str:

@@ -13,7 +13,7 @@ from pydantic import ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from service.settings.conflicts import find_conflicts
-from service.settings.env_file import InvalidEnvFile, find_unknown_names, read_names
+from service.settings.env_file import InvalidEnvFile, find_literal_values, find_unknown_names, read_names
 from service.settings.model import ENV_FILE, Settings
 from service.settings.text import describe_error, is_utf8
 
@@ -98,13 +98,15 @@ def read_env_file_names(file: object) -> dict[str, int]:
 def find_unknown_settings() -> list[str]:
     """Return a sentence for each name in `.env` that is no setting, or in the environment that is almost one.
 
-    None if `.env` can't be read, which is a problem of its own.
+    So are settings in the environment whose values have quotes or comments around them. None if `.env` can't be read,
+    which is a problem of its own.
     """
     try:
         file_names = read_env_file_names(ENV_FILE)
     except BadSettings:
         return []
-    return list(find_unknown_names(Settings.model_fields, ENV_FILE, file_names))
+    fields = Settings.model_fields
+    return [*find_unknown_names(fields, ENV_FILE, file_names), *find_literal_values(fields, os.environ)]
 
 
 def _describe(item: ErrorDetails) -> list[str]:

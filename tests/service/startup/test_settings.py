@@ -307,6 +307,28 @@ def test_names_that_are_no_settings_are_reported(environment: pytest.MonkeyPatch
     ]
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ('"hunter2"', "quotes"),
+        ("'hunter2'", "quotes"),
+        ("hunter2  # the key", "comment"),
+        ("hunter2\r", "white space"),
+        ("hunter2#'", None),
+        ("", None),
+    ],
+)
+def test_what_is_around_a_value_in_the_environment_is_reported(
+    environment: pytest.MonkeyPatch, value: str, said: str | None
+) -> None:
+    environment.setenv("R2_ACCESS_KEY_ID", value)
+    environment.setenv("PS1", "hunter2 ")
+    Path(".env").write_text("AUTH_ISSUER='hunter2'  # a comment\r\n")
+    sentences = find_unknown_settings()
+    assert [said is not None and said in sentence for sentence in sentences] == [True] * (said is not None)
+    assert "hunter2" not in str(sentences)
+
+
 def test_the_environment_overrides_the_file(environment: pytest.MonkeyPatch) -> None:
     Path(".env").write_text("PORT=81\nHOST=127.0.0.2\nSOMETHING_ELSE=1\n")
     settings = load_with(environment, {"PORT": "82"})
