@@ -1,6 +1,5 @@
 """Each invalid setting stops the start with a sentence that names it and quotes no secret."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -10,12 +9,12 @@ from service.dispatch.runners.reach import find_doubtful_address, find_unreachab
 from service.settings import (
     BadSettings,
     Settings,
-    find_unknown_settings,
-    find_warnings,
     inspect_settings,
     load_settings,
 )
 from service.workers.starter import WorkerStarter
+
+pytestmark = pytest.mark.usefixtures("environment")
 
 SECRET = "a-secret-that-must-never-appear-in-a-log"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - rejected without authentication
@@ -26,16 +25,6 @@ R2 = {
     "R2_SECRET_ACCESS_KEY": SECRET,
     "R2_BUCKET_NAME": "videos",
 }
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """Remove all settings from the environment, and run in a folder without `.env`."""
-    known = {name.upper() for name in Settings.model_fields}
-    for name in [name for name in os.environ if name.upper() in known]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    return monkeypatch
 
 
 def load_with(environment: pytest.MonkeyPatch, values: dict[str, str]) -> Settings:
@@ -289,46 +278,6 @@ def test_a_folder_named_like_the_file_is_reported(environment: pytest.MonkeyPatc
         load_settings()
 
 
-def test_names_that_are_no_settings_are_reported(environment: pytest.MonkeyPatch) -> None:
-    Path(".env").write_text(
-        "export DATABSE_URL=hunter2\n# PROT=1\nPOSTGRES_PASSWORD=x\nR2_BUCKET=videos\nPORT=81\n"
-        "MODAL_MAX_CONTAINERS=9\nMODAL_ENVIRONMENT=main\nMODAL_APP=x\n"
-    )
-    environment.setenv("MAX_ACTIVE_PER_USERS", "hunter2")
-    environment.setenv("HOSTNAME", "box")
-    sentences = find_unknown_settings()
-    assert sentences == [
-        ".env: line 1: DATABSE_URL is not a setting; did you mean DATABASE_URL?",
-        ".env: line 3: POSTGRES_PASSWORD is not a setting and is ignored",
-        ".env: line 4: R2_BUCKET is not a setting; did you mean R2_BUCKET_NAME?",
-        ".env: line 7: MODAL_ENVIRONMENT is not a setting; what Modal's SDK reads has to be in the environment",
-        ".env: line 8: MODAL_APP is not a setting; did you mean MODAL_APP_NAME?",
-        "MAX_ACTIVE_PER_USERS in the environment is not a setting; did you mean MAX_ACTIVE_PER_USER?",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("value", "said"),
-    [
-        ('"hunter2"', "quotes"),
-        ("'hunter2'", "quotes"),
-        ("hunter2  # the key", "comment"),
-        ("hunter2\r", "white space"),
-        ("hunter2#'", None),
-        ("", None),
-    ],
-)
-def test_what_is_around_a_value_in_the_environment_is_reported(
-    environment: pytest.MonkeyPatch, value: str, said: str | None
-) -> None:
-    environment.setenv("R2_ACCESS_KEY_ID", value)
-    environment.setenv("PS1", "hunter2 ")
-    Path(".env").write_text("AUTH_ISSUER='hunter2'  # a comment\r\n")
-    sentences = find_unknown_settings()
-    assert [said is not None and said in sentence for sentence in sentences] == [True] * (said is not None)
-    assert "hunter2" not in str(sentences)
-
-
 def test_the_environment_overrides_the_file(environment: pytest.MonkeyPatch) -> None:
     Path(".env").write_text("PORT=81\nHOST=127.0.0.2\nSOMETHING_ELSE=1\n")
     settings = load_with(environment, {"PORT": "82"})
@@ -338,48 +287,6 @@ def test_the_environment_overrides_the_file(environment: pytest.MonkeyPatch) -> 
 def test_arguments_override_the_environment(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("PORT", "82")
     assert load_settings(port=83, host=None).port == 83
-
-
-USERS = {**JWT, "AUTH_AUDIENCE": "framehook", "PUBLIC_URL": "https://a.example"}
-
-
-@pytest.mark.parametrize(
-    ("values", "named"),
-    [
-        pytest.param({**JWT}, ["AUTH_AUDIENCE", "PUBLIC_URL"], id="tokens for other services"),
-        pytest.param(
-            {"DATABASE_URL": "postgresql://db.example/x"}, ["CALLBACK_SECRET"], id="a secret for each replica"
-        ),
-        pytest.param({"AUTH_AUDIENCE": "me"}, ["AUTH_AUDIENCE"], id="an audience without tokens"),
-        pytest.param({"OPERATORS": "ada"}, ["OPERATORS"], id="operators without users"),
-        pytest.param({**USERS, "HOST": EVERYWHERE, "PUBLIC_URL": ""}, ["PUBLIC_URL"], id="no public address"),
-        pytest.param({**USERS, "PUBLIC_URL": "http://a.example"}, ["PUBLIC_URL"], id="tokens in plain text"),
-        pytest.param(
-            {**USERS, "METRICS_TOKEN": SECRET}, ["AUTH_JWT_SECRET"], id="one secret for two purposes"
-        ),
-        pytest.param({"CALLBACK_SECRET": "ab" * 20}, ["CALLBACK_SECRET"], id="a secret that can be guessed"),
-        pytest.param(
-            {"AUTH_JWKS_URL": "http://keys.example", "AUTH_AUDIENCE": "me"},
-            ["AUTH_JWKS_URL", "PUBLIC_URL"],
-            id="open keys",
-        ),
-        pytest.param({"MAX_QUEUED_PER_USER": "2"}, ["MAX_ACTIVE_PER_USER"], id="more run than may wait"),
-        pytest.param({"MAX_STREAMS": "20"}, ["MAX_STREAMS_PER_USER"], id="one user takes all streams"),
-        pytest.param(
-            {"MAX_COST_PER_DAY_USD": "5", "MAX_COST_PER_USER_DAY_USD": "6"},
-            ["MAX_COST_PER_USER_DAY_USD"],
-            id="one user takes the budget",
-        ),
-        pytest.param({**USERS}, [], id="nothing to say"),
-        pytest.param({}, [], id="the defaults"),
-    ],
-)
-def test_settings_that_an_operator_should_look_at_are_named(
-    environment: pytest.MonkeyPatch, values: dict[str, str], named: list[str]
-) -> None:
-    sentences = list(find_warnings(load_with(environment, values)))
-    assert [sentence.split()[0].strip(":") for sentence in sentences] == named
-    assert SECRET not in "".join(sentences)
 
 
 @pytest.mark.parametrize(
