@@ -113,7 +113,10 @@ class FileCheck:
         return None
 
     async def _read_rows(self) -> _Rows:
-        columns = (JOBS.c.user_id, JOBS.c.job_id, JOBS.c.output_key, JOBS.c.output_size, JOBS.c.status)
+        columns = (
+            *(JOBS.c.user_id, JOBS.c.job_id, JOBS.c.output_key, JOBS.c.output_size, JOBS.c.status),
+            JOBS.c.expires_at,
+        )
         async with self._database.reading() as session:
             jobs = list(await session.execute(select(*columns).where(JOBS.c.expiry_step < EXPIRED)))
             uploaded = [Upload(**row) for row in (await session.execute(select(UPLOADS))).mappings()]
@@ -121,9 +124,11 @@ class FileCheck:
                 await session.execute(select(ERASURES.c.user_id, ERASURES.c.job_id, ERASURES.c.output_key))
             )
         user_ids = {job.user_id for job in jobs} | {upload.user_id for upload in uploaded}
-        done = [job for job in jobs if job.status == Status.COMPLETE]
+        done = [job for job in jobs if self._needs_file(job.status, job.expires_at)]
         written = {
-            (user_folder(job.user_id), job.output_key) for job in jobs if job.status != Status.COMPLETE
+            (user_folder(job.user_id), job.output_key)
+            for job in jobs
+            if not self._needs_file(job.status, job.expires_at)
         }
         written |= {(user_folder(user), key) for user, _, key in erasures if key}
         return _Rows(
@@ -136,6 +141,10 @@ class FileCheck:
             erased=frozenset((user_folder(user), name) for user, name, _ in erasures),
             users={user_folder(user_id): user_id for user_id in user_ids},
         )
+
+    def _needs_file(self, status: str, expires_at: float | None) -> bool:
+        """Tell whether the output of an export must be there; a service deletes one whose time is over."""
+        return status == Status.COMPLETE and (expires_at is None or expires_at > self._clock())
 
     async def _let_expire(self, job_id: str) -> None:
         """Let the export expire now: a service then says so to all who have to know, and frees its room."""

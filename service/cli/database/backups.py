@@ -19,10 +19,7 @@ from service.settings import Settings
 from service.startup.commands import exit_on_start_error, load_settings_or_exit
 from service.startup.errors import as_start_errors, prepare_data_dir
 
-_NEXT_STEP = (
-    "Start the service with a new CALLBACK_SECRET and without the old one: "
-    "no run from before can then report for a later one."
-)
+_REASON = "no run from before can then report for a later one"
 
 
 def back_up(file: Path) -> None:
@@ -50,7 +47,11 @@ def restore(file: Path, *, force: bool) -> None:
     if found_schema.age is SchemaAge.OLDER:
         when = "now run framehook db upgrade" if is_postgresql(url) else "it is upgraded at the start"
         typer.echo(f"Its schema is older than this release: {when}.")
-    typer.echo(_NEXT_STEP)
+    kept = settings.data_dir / "callback_secret"
+    step = "Start the service with a new CALLBACK_SECRET and without the old one"
+    typer.echo(
+        f"{step}: {_REASON}." if settings.callback_secret else f"Delete {kept} before the start: {_REASON}."
+    )
 
 
 @contextmanager

@@ -89,8 +89,10 @@ async def test_a_file_is_backed_up_and_restored(data_dir: Path, tmp_path: Path) 
     assert (refused.exit_code, "--force" in refused.stderr) == (FAILED, True)
     assert await read_ids(url) == ["kept", "later"]
     restored = run("restore", "copy.db", "--force", **where)
-    assert (restored.exit_code, "a new CALLBACK_SECRET" in restored.stdout) == (0, True)
+    assert (restored.exit_code, f"Delete {data_dir}/callback_secret" in restored.stdout) == (0, True)
     assert await read_ids(url) == ["kept"]
+    again = run("restore", "copy.db", "--force", CALLBACK_SECRET="0123456789" * 4, **where)
+    assert (again.exit_code, "a new CALLBACK_SECRET" in again.stdout) == (0, True)
 
 
 def test_a_backup_replaces_no_file(data_dir: Path, tmp_path: Path) -> None:
