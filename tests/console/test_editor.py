@@ -199,6 +199,7 @@ async def test_an_export_is_estimated_and_gets_its_name_order_and_limits(
     await expect(page.get_by_text(re.compile(r"free, 1080.1920, 3\.0 s"))).to_be_visible()
     await page.get_by_text("More: name, order, limits").click()
     written = {"Export name": "First goal", "Project": "match-7", "Maximum cost ($)": "2.5"}
+    written |= {"Delete the file after (days)": "3", "Fail if not complete within (s)": "600"}
     for label, text in written.items():
         await page.get_by_label(label, exact=True).fill(text)
     await page.get_by_label("Metadata").fill("order=A-1024\nplayer = 7")
@@ -217,4 +218,6 @@ async def test_an_export_is_estimated_and_gets_its_name_order_and_limits(
         "max_cost_usd": 2.5,
         "metadata": {"order": "A-1024", "player": "7"},
     }
+    lifetime = datetime.fromisoformat(job["expires_at"]) - datetime.fromisoformat(job["created_at"])
+    assert lifetime == timedelta(days=3)
     assert job["not_before"] == await page.evaluate("time => new Date(time).toISOString()", start)

@@ -284,6 +284,47 @@ async def test_an_export_is_renamed_and_found_by_its_project_and_metadata(
     await expect(row.nth(1)).to_contain_text("Second")
 
 
+async def test_what_the_filters_find_is_cancelled_and_tried_again(
+    console: ConsolePage, service: ProxiedService
+) -> None:
+    service.runner.free_slots = 0
+    headers = {"Authorization": f"Bearer {service.create_token()}"}
+    for number, project in enumerate(("cup", "cup", "league")):
+        await service.server.post_export(
+            user=USER, headers=headers, export_id=f"export-{number}", project_id=project
+        )
+    await sign_in(console, service.create_token())
+    rows, page = console.page.locator(".row"), console.page
+    await expect(rows).to_have_count(3)
+    await expect(page.get_by_role("button", name="Cancel all of these")).to_be_hidden()
+    await page.get_by_label("Project").fill("cup")
+    await expect(rows).to_have_count(2)
+    page.on("dialog", lambda dialog: dialog.accept())
+    await console.press_button("Cancel all of these")
+    await expect(rows.filter(has_text="Cancelled")).to_have_count(2)
+    assert (await service.fetch_job("export-2"))["status"] == "pending"
+    await console.press_button("Try all of these again")
+    await expect(rows.filter(has_text="Waiting")).to_have_count(2)
+    await page.get_by_label("Created since").fill("2100-01-01")
+    await expect(page.get_by_text("No export matches these filters.")).to_be_visible()
+    await page.get_by_label("Created since").fill("2020-01-01")
+    await expect(rows).to_have_count(2)
+
+
+async def test_a_user_who_is_no_operator_sees_what_was_used(
+    console: ConsolePage, service: ProxiedService
+) -> None:
+    run = await service.submit_export(project_id="cup")
+    await run.report_started()
+    await run.report_failed()
+    await sign_in(console, service.create_token())
+    await console.open("#/system")
+    await expect(console.page.get_by_role("heading", name="Usage", exact=True)).to_be_visible()
+    await expect(console.page.get_by_text("1 in 30 days")).to_be_visible()
+    await console.page.get_by_label("Usage by").select_option("project")
+    await expect(console.page.get_by_role("row", name="cup 1")).to_be_visible()
+
+
 async def test_a_batch_is_followed_cancelled_and_deleted_as_one(
     console: ConsolePage, service: ProxiedService
 ) -> None:

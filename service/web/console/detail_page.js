@@ -132,10 +132,10 @@ export default class DetailPage {
 	}
 
 	#fillFields() {
-		const { priority, not_before: start, max_cost_usd: cost } = this.options.fields;
+		const { name, project_id: project, metadata, priority, ...others } = this.options.fields;
 		this.options.texts = textsOf(this.#shown);
 		priority.hidden = this.#shown.status !== "pending";
-		start.hidden = cost.hidden = true; // these are for new exports only
+		for (const field of Object.values(others)) field.hidden = true; // these are for new exports only
 	}
 
 	async #save() {

@@ -68,8 +68,20 @@ export default class ListPage {
 			selectField("Type", [["", "Any"], ...TYPE_NAMES.map((name) => [name, TYPES[name] ?? name])], put("type")),
 			textField("Project", put("projectId"), { maxlength: 200 }),
 			textField("Metadata", put("metadata"), { placeholder: "order=A-1024" }),
+			textField("Created since", (day) => put("createdAfter")(day && new Date(`${day}T00:00`).toISOString()), { type: "date" }),
 		];
-		return h("search.filters", filters);
+		const change = (label, name) => this.app.button(label, () => this.#changeAll(label, name));
+		this.bulk = h("div.buttons", { hidden: true }, change("Cancel all of these", "cancel"), change("Try all of these again", "retry"));
+		return [h("search.filters", filters), this.bulk];
+	}
+
+	async #changeAll(label, name) {
+		const { status, type, projectId, metadata, createdAfter } = this.#query.filter;
+		if (!confirm(`${label}? That is every export that meets the filters.`)) return;
+		const body = { status: status && [status], type: type && [type], project_id: projectId, metadata: Object.fromEntries(entriesOf(metadata)), created_after: createdAfter };
+		do body.cursor = (await this.app.call("POST", `/exports/${name}`, { body })).next_cursor;
+		while (body.cursor);
+		await this.#reload();
 	}
 
 	#reload() {
@@ -117,6 +129,7 @@ export default class ListPage {
 		const loaded = isComplete ? store.jobs : store.jobs.slice(0, oldest ? store.findIndex(oldest) + 1 : 0);
 		const jobs = isFiltered ? loaded.filter((job) => matches(job, filter)) : loaded;
 		this.list.show(jobs);
+		this.bulk.hidden = !isFiltered || Boolean(this.batchId) || jobs.length === 0;
 		setText(this.count, isComplete ? formatCount(jobs.length, "export") : `${jobs.length}+ exports`);
 		const isEmpty = Boolean(isComplete && jobs.length === 0 && !this.problem.textContent);
 		if (isEmpty && this.empty.hidden) this.#showEmpty(isFiltered);
@@ -150,12 +163,13 @@ export default class ListPage {
 	}
 }
 
-function matches(job, { batchId, status, type, projectId, metadata }) {
+function matches(job, { batchId, status, type, projectId, metadata, createdAfter = "" }) {
 	return (
 		(!batchId || job.batch_id === batchId) &&
 		(!status || job.status === status) &&
 		(!type || job.type === type) &&
 		(!projectId || String(job.project_id) === projectId) &&
+		job.created_at >= createdAfter &&
 		entriesOf(metadata).every(([key, value]) => String(job.metadata[key]) === value)
 	);
 }

@@ -16,6 +16,9 @@ export class Options {
 			priority: selectField("Priority", PRIORITIES, onChange),
 			metadata: field("Metadata, one key=value on a line", { rows: 2 }),
 			not_before: field("Start not before", { type: "datetime-local" }),
+			start_within_seconds: field("Fail if not started within (s)", { type: "number", min: 0, step: "any" }),
+			deadline_seconds: field("Fail if not complete within (s)", { type: "number", min: 0, step: "any" }),
+			expires_in_days: field("Delete the file after (days)", { type: "number", min: 1, max: 3650 }),
 			max_cost_usd: field("Maximum cost ($)", { type: "number", min: 0, step: "any" }),
 		};
 		this.element = h("div.page", Object.values(this.fields));
@@ -38,7 +41,7 @@ export class Options {
 		const pairs = Object.entries(parsePairs(texts.metadata));
 		values.metadata = Object.fromEntries(pairs.map(([key, text]) => [key, convert(text, job.metadata?.[key])]));
 		if (values.not_before) values.not_before = new Date(values.not_before).toISOString();
-		if (values.max_cost_usd) values.max_cost_usd = Number(values.max_cost_usd);
+		for (const [name, { control }] of Object.entries(this.fields)) if (control.type === "number" && values[name]) values[name] = Number(values[name]);
 		return values;
 	}
 }

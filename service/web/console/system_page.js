@@ -1,11 +1,13 @@
-/** What operators look at: health, queue, days, settings. */
+/** What operators look at: health, queue, days, settings; others see what they have used. */
 
-import { factList, h, replaceChildren, svg } from "./dom.js";
+import { factList, h, replaceChildren, svg, table } from "./dom.js";
+import { selectField } from "./editor/fields.js";
 import { LiveView } from "./live_view.js";
 import { formatDollars, formatDuration } from "./words.js";
 
 const REFRESH_MILLISECONDS = 5000;
 const DAY_MILLISECONDS = 86_400_000;
+const GROUPS = [["type", "Type"], ["project", "Project"], ["user", "User"]];
 const PARTS = ["database", "storage", "runner", "loops"];
 /** The classes and the words for how a check is. */
 const LEVELS = { ok: ["complete", "ok"], warn: ["warning", "warning"], fail: ["error", "failing"] };
@@ -13,32 +15,46 @@ const LEVELS = { ok: ["complete", "ok"], warn: ["warning", "warning"], fail: ["e
 export default class SystemPage extends LiveView {
 	constructor(app) {
 		super(app, h("div.page", h("h1", "System")));
+		this.group = selectField("Usage by", GROUPS, () => app.run(() => this.start()));
 	}
 
 	async load() {
-		this.#show(...(await Promise.all(["/system", "/usage"].map((path) => this.app.call("GET", path)))));
+		const read = (path, query) => this.app.call("GET", path, { query });
+		const system = read("/system").catch((problem) => {
+			if (problem.status !== 403) throw problem;
+			return null;
+		});
+		this.#show(...(await Promise.all([system, read("/usage"), read("/usage", { group_by: this.group.control.value })])));
 		return REFRESH_MILLISECONDS;
 	}
 
-	#show({ version, health, checks, queue, settings }, usage) {
-		const isOnModal = health.runs_on === "modal";
-		const open = this.element.querySelector("details")?.open ?? false;
-		const facts = { Waiting: queue.pending, Oldest: formatDuration(queue.oldest_seconds), Running: queue.processing };
-		const draw = (title, name, format) => drawDays(title, usage, name, format);
-		replaceChildren(
-			this.element,
-			h("div.page-head", h("h1", "System"), h("span.muted", `Framehook ${version}`)),
-			h("section.panel", h("h2", "Health"), createHealth(health, checks), h("p.muted", isOnModal ? "Exports run on Modal." : "Exports run on this machine.")),
+	#show(system, days, { groups }) {
+		const hasCosts = system?.health.runs_on === "modal" || days.total.cost_usd > 0; // exports on this machine count its time, too
+		const draw = (title, name, format) => drawDays(title, days, name, format);
+		const rows = groups.map((group) => [group.key ?? "none", group.exports, formatDuration(group.output_seconds), hasCosts && formatDuration(group.gpu_seconds), hasCosts && formatDollars(group.cost_usd)].filter((cell) => cell !== false));
+		const usage = [
 			h(
 				"div.columns",
-				h("section.panel", h("h2", "Queue"), factList(facts)),
 				draw("Exports a day", "exports", String),
 				draw("Film a day", "output_seconds", formatDuration),
-				isOnModal && draw("GPU time a day", "gpu_seconds", formatDuration),
-				isOnModal && draw("Cost a day", "cost_usd", formatDollars),
+				hasCosts && draw("GPU time a day", "gpu_seconds", formatDuration),
+				hasCosts && draw("Cost a day", "cost_usd", formatDollars),
 			),
+			h("section.panel", h("div.filters", this.group), table(["Group", "Exports", "Film", ...(hasCosts ? ["GPU time", "Cost"] : [])], rows)),
+		];
+		replaceChildren(this.element, system ? this.#createSystem(system, usage) : [h("h1", "Usage"), usage]);
+	}
+
+	#createSystem({ version, health, checks, queue, settings }, usage) {
+		const open = this.element.querySelector("details")?.open ?? false;
+		const facts = { Waiting: queue.pending, Oldest: formatDuration(queue.oldest_seconds), Running: queue.processing };
+		return [
+			h("div.page-head", h("h1", "System"), h("span.muted", `Framehook ${version}`)),
+			h("section.panel", h("h2", "Health"), createHealth(health, checks), h("p.muted", health.runs_on === "modal" ? "Exports run on Modal." : "Exports run on this machine.")),
+			h("section.panel", h("h2", "Queue"), factList(facts)),
+			usage,
 			h("details.panel", { open }, h("summary", "Settings in force"), factList(settings)),
-		);
+		];
 	}
 }
 
