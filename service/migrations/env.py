@@ -12,6 +12,10 @@ from sqlmodel import SQLModel
 from infra.database.postgresql import asyncpg_dsn, is_postgresql
 
 LOCK_MIGRATIONS = text("SELECT pg_advisory_xact_lock(7205759403792)")
+LIMIT_WAITING = text(
+    "SELECT set_config('lock_timeout', '5s', true) WHERE current_setting('lock_timeout') = '0'"
+)
+"""A change of a table waits for all transactions that use it, such as a backup, and all later ones wait for it."""
 SQLITE_LOCK_SECONDS = 60.0
 """How long an upgrade of a file waits for another one."""
 
@@ -56,7 +60,7 @@ async def migrate_postgresql(url: str) -> None:
     )
     async with engine.connect() as connection:
         # Two upgrades at the same time must not both create the tables.
-        await connection.run_sync(migrate, LOCK_MIGRATIONS)
+        await connection.run_sync(migrate, LOCK_MIGRATIONS, LIMIT_WAITING)
         await connection.commit()
     await engine.dispose()
 

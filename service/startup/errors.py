@@ -49,6 +49,11 @@ _POSTGRESQL_SENTENCES: tuple[tuple[ErrorTypes, str, int], ...] = (
         TRY_AGAIN_STATUS,
     ),
     (
+        (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError),
+        "other transactions, such as a backup, keep tables locked; try again when they have ended",
+        TRY_AGAIN_STATUS,
+    ),
+    (
         (socket.gaierror,),
         "the name of the server can't be resolved; correct it, percent-encode @ : / # in the password, or try again",
         TRY_AGAIN_STATUS,

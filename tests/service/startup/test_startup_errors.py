@@ -147,6 +147,29 @@ async def test_an_upgrade_that_the_database_refuses_is_reported(
     assert (said in str(ended.value), ended.value.status) == (True, CONFIGURATION)
 
 
+async def test_an_upgrade_does_not_wait_for_a_long_transaction_while_the_service_waits_for_it(
+    postgresql_url: str, tmp_path: Path
+) -> None:
+    connection = await asyncpg.connect(postgresql_url)
+    await connection.execute("CREATE DATABASE with_a_backup")
+    url = postgresql_url.replace("/postgres?", "/with_a_backup?")
+    try:
+        await asyncio.to_thread(schema.upgrade, url, "0001")
+        backup = await asyncpg.connect(url)
+        transaction = backup.transaction()
+        await transaction.start()
+        await backup.execute("LOCK TABLE export_jobs IN ACCESS SHARE MODE")
+        with pytest.raises(StartError) as ended, as_start_errors(settings_of(tmp_path, database_url=url)):
+            await asyncio.to_thread(schema.upgrade, f"{url}&lock_timeout=50")
+        await transaction.rollback()
+        assert await backup.fetchval("SELECT version_num FROM alembic_version") == "0001"
+        await backup.close()
+    finally:
+        await connection.execute("DROP DATABASE with_a_backup WITH (FORCE)")
+        await connection.close()
+    assert ("keep tables locked" in str(ended.value), ended.value.status) == (True, TRY_AGAIN)
+
+
 async def test_a_server_without_the_tls_that_the_url_asks_for_is_reported(tmp_path: Path) -> None:
     async def refuse_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1_000)
