@@ -9,6 +9,8 @@ from typing import Final
 SLACK_SECONDS: Final = 5.0
 """The clocks of replicas differ by less than this."""
 CHECK_SECONDS: Final = 3_600.0
+COMMIT_SECONDS: Final = 30.0
+"""Within this time a transaction commits what it has read from the clock."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +28,19 @@ class Clock:
 class ClockCheck:
     """Decide when to look for times in the future.
 
-    That is at the start, after the clock was set back, and hourly for what other replicas wrote.
+    That is at the start, when the clock was set back, once more when all has committed that was read from it before,
+    and hourly for what other replicas wrote.
     """
 
     latest: float = math.inf
-    checked_at: float = math.inf
+    next_at: float = math.inf
 
     def is_due(self, now: float) -> bool:
-        """Tell whether the clock was set back since `record`, or the last check is an hour ago."""
-        return now < self.latest or now - self.checked_at >= CHECK_SECONDS
+        """Tell whether the clock was set back since `record`, or the next check is due."""
+        return now < self.latest or now >= self.next_at
 
     def record(self, now: float, *, checked: bool) -> None:
         """Note the time, and whether everything was checked."""
+        if checked:
+            self.next_at = now + (COMMIT_SECONDS if now < self.latest else CHECK_SECONDS)
         self.latest = now
-        self.checked_at = now if checked else self.checked_at

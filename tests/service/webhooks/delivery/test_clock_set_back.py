@@ -3,6 +3,7 @@
 import pytest
 
 from callbacks.envelope import EventType
+from service.clock import COMMIT_SECONDS
 from service.webhooks import endpoint_status, endpoints, recovery
 from service.webhooks.models import DisabledReason, delivery_from_row
 from service.webhooks.retry_policy import DISABLED_AFTER_SECONDS
@@ -79,6 +80,24 @@ async def test_an_unsent_event_from_before_the_clock_was_set_back_is_sent_at_onc
     await harness.deliver_all()
     row = await load_delivery(harness)
     assert (row["state"], row["created_at"], row["ended_at"]) == ("delivered", BEGIN, BEGIN)
+
+
+async def test_an_event_that_commits_after_the_clock_was_set_back_does_not_wait_for_its_time_from_before(
+    harness: WebhookHarness,
+) -> None:
+    await harness.create_endpoint()
+    harness.clock.advance(DAY)
+    await harness.deliver_all()
+    harness.clock.now = BEGIN
+    await harness.deliver_all()
+    harness.clock.now = BEGIN + DAY  # as its transaction has read it
+    await harness.complete_export()
+    harness.clock.now = BEGIN + 1
+    await harness.deliver_all()
+    assert harness.received == []
+    harness.clock.advance(COMMIT_SECONDS)
+    await harness.deliver_all()
+    assert (await load_delivery(harness))["state"] == "delivered"
 
 
 async def test_a_lease_that_was_taken_ahead_ends_after_its_own_time(harness: WebhookHarness) -> None:
