@@ -24,7 +24,7 @@ async def check_streams(
             http.stream("GET", f"{settings.origin}/api/exports/events", headers=headers) as response,
         ):
             if response.status_code != httpx.codes.OK:
-                return _describe_refusal(settings, response.status_code)
+                return _describe_refusal(settings, response)
             async for chunk in response.aiter_bytes():
                 if chunk:
                     waited = time.perf_counter() - started
@@ -46,7 +46,14 @@ async def check_streams(
         )
 
 
-def _describe_refusal(settings: Settings, status: int) -> Finding:
+def _describe_refusal(settings: Settings, response: httpx.Response) -> Finding:
+    status = response.status_code
+    if response.has_redirect_location:
+        target = response.url.join(response.headers["location"]).copy_with(raw_path=b"/")
+        address = str(target).rstrip("/")
+        return fail(
+            "streams", f"PUBLIC_URL: {settings.origin} redirects to {address}; set PUBLIC_URL to that address"
+        )
     if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN) and not settings.auth_jwt_secret:
         return warn("streams", "not tried: set FRAMEHOOK_TOKEN to a token that the service accepts")
     return fail("streams", f"{settings.origin} answers a stream with status {status}; check proxy and path")

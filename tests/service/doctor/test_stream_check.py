@@ -79,6 +79,13 @@ async def test_a_refusal_is_named(data_dir: Path, status: bytes, level: Level, s
     assert (finding.level, said in finding.message) == (level, True)
 
 
+async def test_a_proxy_that_leads_to_another_address_is_named_with_it(data_dir: Path) -> None:
+    status = b"301 Moved\r\nlocation: https://video.example/api/exports/events"
+    async with proxy_that(lambda writer: send(writer, status=status)) as url:
+        finding = await check_streams(settings_with(url, data_dir), None)
+    assert (finding.level, "redirects to https://video.example;" in finding.message) == (Level.FAIL, True)
+
+
 async def test_a_stream_that_ends_without_an_event_is_named(data_dir: Path) -> None:
     async with proxy_that(lambda writer: send(writer, b"0\r\n\r\n")) as url:
         finding = await check_streams(settings_with(url, data_dir), None)
