@@ -20,8 +20,8 @@ class InvalidEnvFile(Exception):
     """The file can't be read; the message says why and quotes none of its content."""
 
 
-def read_names(path: Path) -> dict[str, int]:
-    """Return the names that `.env` sets and their lines; none without a file.
+def read_names(path: Path) -> dict[str, list[int]]:
+    """Return the names that `.env` sets and the lines of each; none without a file.
 
     Raises InvalidEnvFile.
     """
@@ -37,7 +37,7 @@ def read_names(path: Path) -> dict[str, int]:
         ) from None
     if text.startswith("\ufeff"):
         raise InvalidEnvFile(f"{path}: it begins with a byte order mark; save the file as UTF-8 without one")
-    names: dict[str, int] = {}
+    names: dict[str, list[int]] = {}
     for binding in parse_stream(StringIO(text)):
         line = (
             binding.original.line + len(binding.original.string) - len(binding.original.string.lstrip("\n"))
@@ -47,17 +47,17 @@ def read_names(path: Path) -> dict[str, int]:
                 f"{path}: line {line} is invalid; write NAME=value, with quotes around special characters"
             )
         if binding.key is not None:
-            names[binding.key] = line
+            names.setdefault(binding.key, []).append(line)
     return names
 
 
 def find_unknown_names(
     settings: Iterable[str],
     file: Path,
-    file_names: Mapping[str, int],
+    file_names: Mapping[str, list[int]],
     environment: Iterable[str] | None = None,
 ) -> Iterator[str]:
-    """Yield a sentence for each name in `.env` that is no setting.
+    """Yield a sentence for each name in `.env` that is no setting, or is there twice.
 
     The environment also holds names of other programs, so only those are reported of it that are almost the name of
     a setting which is not set.
@@ -65,10 +65,11 @@ def find_unknown_names(
     known = {name.upper() for name in settings}
     variables = set(os.environ if environment is None else environment)
     present = {name.upper() for name in variables} | {name.upper() for name in file_names}
-    for name, line in file_names.items():
-        if name.upper() in known | OTHER_VARIABLES:
-            continue
-        yield f"{file}: line {line}: {name} {_advise(name, known)}"
+    for name, lines in file_names.items():
+        if name.upper() not in known | OTHER_VARIABLES:
+            yield f"{file}: line {lines[0]}: {name} {_advise(name, known)}"
+        elif len(lines) > 1:
+            yield f"{file}: line {lines[-1]} sets {name} again; line {lines[0]} has no effect, remove one"
     for name in sorted(variables):
         similar = _find_similar(name, known, ENVIRONMENT_SIMILARITY)
         if similar and similar not in present:

@@ -84,8 +84,8 @@ def _check_encoding() -> None:
         )
 
 
-def read_env_file_names(file: object) -> dict[str, int]:
-    """Return the names that `.env` sets and their lines.
+def read_env_file_names(file: object) -> dict[str, list[int]]:
+    """Return the names that `.env` sets and the lines of each.
 
     Raises BadSettings if it can't be read.
     """

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("environment")
 def test_names_that_are_no_settings_are_reported(environment: pytest.MonkeyPatch) -> None:
     Path(".env").write_text(
         "export DATABSE_URL=hunter2\n# PROT=1\nPOSTGRES_PASSWORD=x\nR2_BUCKET=videos\nPORT=81\n"
-        "MODAL_MAX_CONTAINERS=9\nMODAL_ENVIRONMENT=main\nMODAL_APP=x\n"
+        "MODAL_MAX_CONTAINERS=9\nMODAL_ENVIRONMENT=main\nMODAL_APP=x\nPORT=82\n"
     )
     environment.setenv("MAX_ACTIVE_PER_USERS", "hunter2")
     environment.setenv("HOSTNAME", "box")
@@ -22,6 +22,7 @@ def test_names_that_are_no_settings_are_reported(environment: pytest.MonkeyPatch
         ".env: line 1: DATABSE_URL is not a setting; did you mean DATABASE_URL?",
         ".env: line 3: POSTGRES_PASSWORD is not a setting and is ignored",
         ".env: line 4: R2_BUCKET is not a setting; did you mean R2_BUCKET_NAME?",
+        ".env: line 9 sets PORT again; line 5 has no effect, remove one",
         ".env: line 7: MODAL_ENVIRONMENT is not a setting; what Modal's SDK reads has to be in the environment",
         ".env: line 8: MODAL_APP is not a setting; did you mean MODAL_APP_NAME?",
         "MAX_ACTIVE_PER_USERS in the environment is not a setting; did you mean MAX_ACTIVE_PER_USER?",
