@@ -24,7 +24,7 @@ _HIGHEST_LUMA, _HIGHEST_CHROMA = 235, 240
 BLACK: Yuv = (_LOW, _GREY, _GREY)
 # White and black have the same contrast to a colour of this luminance.
 _EVEN_LUMINANCE = 0.179
-_BAND_SAMPLES = 32_768
+_BAND_SAMPLES = 131_072
 _KR, _KG, _KB = 0.2126, 0.7152, 0.0722
 
 

@@ -32,7 +32,7 @@ from gpu.media.frame_format import BT709, LIMITED_RANGE
 from gpu.media.prefetch import prefetch
 from gpu.media.segmented_encoder import SegmentedEncoder, restart_interval
 from gpu.media.timeline import Clock
-from gpu.memory import map_large_blocks
+from gpu.memory import map_large_blocks, refuse_huge_pages
 
 # Frames that are drawn while earlier ones are encoded: four of 1080p, eight of most vertical crops of it.
 _MAX_PREFETCH, _PREFETCH_BYTES = 8, 13 * 2**20
@@ -85,6 +85,7 @@ def write_mp4(
     Raises ExportError: encode_failed, disk_full, and what decoding the frames raises.
     """
     map_large_blocks()
+    refuse_huge_pages()
     frame_bytes = render.width * render.height * _BYTES_PER_PIXEL
     count = min(_MAX_PREFETCH, max(1, int(_PREFETCH_BYTES / frame_bytes)))
     with (

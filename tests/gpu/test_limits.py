@@ -96,3 +96,11 @@ def test_memory_does_not_grow_with_the_length_of_the_source(tmp_path: Path) -> N
     short = write_video(tmp_path / "short.mp4", video)
     long = repeat_film(short, 20)
     assert peak_megabytes(long) - peak_megabytes(short) < 30
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="other systems have no such pages")
+def test_an_export_takes_no_huge_pages() -> None:
+    """Its frames would be rounded up to them."""
+    code = "from gpu.memory import refuse_huge_pages as r; r(); print(open('/proc/self/status').read())"
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert "THP_enabled:\t0" in said

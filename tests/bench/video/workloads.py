@@ -18,7 +18,8 @@ PEERS = (FFMPEG, "MoviePy", "MoviePy, usual", "OpenCV", "OpenCV, usual")
 RIVALS = Path(__file__).parents[1] / "baselines"
 # What Framehook's `standard` quality asks of x264 and of the sound's encoder.
 PICTURE = (
-    *("-c:v", "libx264", "-preset", "fast", "-crf", "21", "-g", "60", "-pix_fmt", "yuv420p"),
+    *("-c:v", "libx264", "-preset", "fast", "-crf", "21", "-rc-lookahead", "20"),
+    *("-g", "60", "-pix_fmt", "yuv420p"),
     *("-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace", "bt709", "-color_range", "tv"),
     *("-movflags", "+faststart"),
 )
