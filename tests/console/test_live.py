@@ -341,8 +341,10 @@ async def test_a_batch_is_followed_cancelled_and_deleted_as_one(
     panel = console.page.get_by_role("region", name="Batch")
     await expect(panel).to_contain_text("2 waiting")
     await expect(console.page.locator(".row")).to_have_count(2)
+    delete = await panel.get_by_role("button", name="Delete all for good").element_handle()
     await console.press_button("Cancel all")
     await expect(panel).to_contain_text("2 cancelled")
+    assert await delete.evaluate("button => button.isConnected")  # it keeps the focus
     console.page.once("dialog", lambda dialog: dialog.accept())
     await console.press_button("Delete all for good")
     await expect(console.page.locator(".row")).to_have_count(1)

@@ -1,6 +1,6 @@
 /** A batch: what its exports add up to, and what can be done with all of them. */
 
-import { h, replaceChildren } from "./dom.js";
+import { h, setText } from "./dom.js";
 import { LiveView } from "./live_view.js";
 import { STATUSES, formatDollars, join } from "./words.js";
 
@@ -10,21 +10,24 @@ export class BatchPanel extends LiveView {
 	constructor(app, id) {
 		super(app, h("section.panel", { "aria-label": "Batch" }));
 		this.id = id;
+		this.title = h("h2", { dir: "auto" });
+		this.cancel = app.button("Cancel all", async () => {
+			await this.#call("DELETE");
+			await this.start();
+		});
+		this.state = h("p.muted", { role: "status" });
+		this.bar = h("progress", { max: 100, "aria-label": "Progress of the batch" });
+		const erase = app.button("Delete all for good", () => this.#erase(), { class: "danger" });
+		this.element.append(h("div.page-head", this.title, h("div.buttons", this.cancel, erase)), this.state, this.bar);
 	}
 
 	async load() {
 		const { name, total, counts, progress, cost_usd: cost, completed_at: end } = await this.#call("GET");
 		const states = Object.entries(STATUSES).map(([status, label]) => counts[status] && `${counts[status]} ${label.toLowerCase()}`);
-		const cancel = this.app.button("Cancel all", async () => {
-			await this.#call("DELETE");
-			await this.start();
-		});
-		replaceChildren(
-			this.element,
-			h("div.page-head", h("h2", { dir: "auto" }, name ?? `Batch of ${total}`), h("div.buttons", (counts.pending || counts.processing) && cancel, this.app.button("Delete all for good", () => this.#erase(), { class: "danger" }))),
-			h("p.muted", { role: "status" }, join(...states, cost > 0 && formatDollars(cost))),
-			h("progress", { max: 100, value: progress, "aria-label": "Progress of the batch" }),
-		);
+		setText(this.title, name ?? `Batch of ${total}`);
+		setText(this.state, join(...states, cost > 0 && formatDollars(cost)));
+		this.cancel.hidden = !counts.pending && !counts.processing;
+		this.bar.value = progress;
 		return !end && REFRESH_MILLISECONDS;
 	}
 

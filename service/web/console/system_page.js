@@ -14,8 +14,11 @@ const LEVELS = { ok: ["complete", "ok"], warn: ["warning", "warning"], fail: ["e
 
 export default class SystemPage extends LiveView {
 	constructor(app) {
-		super(app, h("div.page", h("h1", "System")));
+		super(app, h("div.page"));
 		this.group = selectField("Usage by", GROUPS, () => app.run(() => this.start()));
+		this.parts = [h("div.page", h("h1", "System")), h("div.columns"), h("div"), h("div.page")];
+		const [head, days, groups, settings] = this.parts;
+		this.element.append(head, days, h("section.panel", h("div.filters", this.group), groups), settings);
 	}
 
 	async load() {
@@ -28,34 +31,37 @@ export default class SystemPage extends LiveView {
 		return REFRESH_MILLISECONDS;
 	}
 
-	#show(system, days, { groups }) {
-		const hasCosts = system?.health.runs_on === "modal" || days.total.cost_usd > 0; // exports on this machine count its time, too
-		const draw = (title, name, format) => drawDays(title, days, name, format);
-		const rows = groups.map((group) => [group.key ?? "none", group.exports, formatDuration(group.output_seconds), hasCosts && formatDuration(group.gpu_seconds), hasCosts && formatDollars(group.cost_usd)].filter((cell) => cell !== false));
-		const usage = [
-			h(
-				"div.columns",
-				draw("Exports a day", "exports", String),
-				draw("Film a day", "output_seconds", formatDuration),
-				hasCosts && draw("GPU time a day", "gpu_seconds", formatDuration),
-				hasCosts && draw("Cost a day", "cost_usd", formatDollars),
-			),
-			h("section.panel", h("div.filters", this.group), table(["Group", "Exports", "Film", ...(hasCosts ? ["GPU time", "Cost"] : [])], rows)),
-		];
-		replaceChildren(this.element, system ? this.#createSystem(system, usage) : [h("h1", "Usage"), usage]);
+	#show(system, usage, { groups }) {
+		const [head, days, list, settings] = this.parts;
+		const hasCosts = system?.health.runs_on === "modal" || usage.total.cost_usd > 0; // exports on this machine count its time, too
+		const draw = (title, name, format) => drawDays(title, usage, name, format);
+		replaceChildren(
+			days,
+			draw("Exports a day", "exports", String),
+			draw("Film a day", "output_seconds", formatDuration),
+			hasCosts && draw("GPU time a day", "gpu_seconds", formatDuration),
+			hasCosts && draw("Cost a day", "cost_usd", formatDollars),
+		);
+		replaceChildren(list, createTable(groups, hasCosts));
+		replaceChildren(head, system ? createHead(system) : h("h1", "Usage"));
+		const open = settings.querySelector("details")?.open ?? false;
+		replaceChildren(settings, system && h("details.panel", { open }, h("summary", "Settings in force"), factList(system.settings)));
 	}
+}
 
-	#createSystem({ version, health, checks, queue, settings }, usage) {
-		const open = this.element.querySelector("details")?.open ?? false;
-		const facts = { Waiting: queue.pending, Oldest: formatDuration(queue.oldest_seconds), Running: queue.processing };
-		return [
-			h("div.page-head", h("h1", "System"), h("span.muted", `Framehook ${version}`)),
-			h("section.panel", h("h2", "Health"), createHealth(health, checks), h("p.muted", health.runs_on === "modal" ? "Exports run on Modal." : "Exports run on this machine.")),
-			h("section.panel", h("h2", "Queue"), factList(facts)),
-			usage,
-			h("details.panel", { open }, h("summary", "Settings in force"), factList(settings)),
-		];
-	}
+function createHead({ version, health, checks, queue }) {
+	const facts = { Waiting: queue.pending, Oldest: formatDuration(queue.oldest_seconds), Running: queue.processing };
+	return [
+		h("div.page-head", h("h1", "System"), h("span.muted", `Framehook ${version}`)),
+		h("section.panel", h("h2", "Health"), createHealth(health, checks), h("p.muted", health.runs_on === "modal" ? "Exports run on Modal." : "Exports run on this machine.")),
+		h("section.panel", h("h2", "Queue"), factList(facts)),
+	];
+}
+
+function createTable(groups, hasCosts) {
+	const costs = (...cells) => (hasCosts ? cells : []);
+	const rows = groups.map((group) => [group.key ?? "none", group.exports, formatDuration(group.output_seconds), ...costs(formatDuration(group.gpu_seconds), formatDollars(group.cost_usd))]);
+	return table(["Group", "Exports", "Film", ...costs("GPU time", "Cost")], rows);
 }
 
 /** Return what works, and a sentence for each check on what was found and what to do. */
