@@ -60,7 +60,8 @@ async def test_a_full_disk_is_told_from_one_that_is_gone(
     monkeypatch.setattr(Path, "write_bytes", find_no_room)
     await StorageWatch(app.state["storage"].check, app.state["metrics"].storage).check_once()
     samples = await scrape(app.client)
-    assert samples.value("storage_errors_total", operation="check", error="disk_full") == 1
+    # The service may have made its own check at the same time.
+    assert samples.value("storage_errors_total", operation="check", error="disk_full") >= 1
     assert "the storage fails its check: the disk of the data folder is full" in caplog.messages
 
 
