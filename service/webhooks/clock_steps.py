@@ -14,14 +14,14 @@ from infra.database.base import Database
 from infra.database.batches import lock_batch
 from service.clock import SLACK_SECONDS
 from service.webhooks.endpoints import OVERLAP_SECONDS
-from service.webhooks.models import DELIVERIES, ENDPOINTS, DeliveryState
+from service.webhooks.models import DELIVERIES, ENDPOINTS, IS_PENDING
 
 BATCH_ROWS: Final = 500
 
 
 async def correct_times(database: Database, *, lease_seconds: float, now: float) -> None:
     """Correct all times that are ahead of `now`, in small batches."""
-    corrections = (_correct_endpoints, _correct_pending, partial(_correct_ended, lease_seconds=lease_seconds))
+    corrections = (_correct_endpoints, correct_pending, partial(correct_ended, lease_seconds=lease_seconds))
     for correct in corrections:
         may_be_more = True
         while may_be_more:
@@ -45,10 +45,9 @@ async def _correct_endpoints(session: AsyncSession, *, now: float) -> bool:
     return await _correct(session, ENDPOINTS, ENDPOINTS.c.endpoint_id, is_ahead, values)
 
 
-async def _correct_pending(session: AsyncSession, *, now: float) -> bool:
+async def correct_pending(session: AsyncSession, *, now: float) -> bool:
     """Reschedule pending deliveries and their leases; return whether there may be more."""
-    is_pending = DELIVERIES.c.state == DeliveryState.PENDING.value
-    is_ahead = is_pending & (DELIVERIES.c.scheduled_at > now + SLACK_SECONDS)
+    is_ahead = IS_PENDING & (DELIVERIES.c.scheduled_at > now + SLACK_SECONDS)
     values = {
         "next_at": now + DELIVERIES.c.next_at - DELIVERIES.c.scheduled_at,
         "lease_until": now + DELIVERIES.c.lease_until - DELIVERIES.c.scheduled_at,
@@ -58,7 +57,7 @@ async def _correct_pending(session: AsyncSession, *, now: float) -> bool:
     return await _correct(session, DELIVERIES, DELIVERIES.c.delivery_id, is_ahead, values)
 
 
-async def _correct_ended(session: AsyncSession, *, lease_seconds: float, now: float) -> bool:
+async def correct_ended(session: AsyncSession, *, lease_seconds: float, now: float) -> bool:
     """Correct ends, and leases that outlive them; return whether there may be more."""
     is_ahead = DELIVERIES.c.ended_at > now + SLACK_SECONDS
     values = {

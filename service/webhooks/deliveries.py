@@ -17,9 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from callbacks.envelope import EventType
 from callbacks.retry import Random
 from infra.database.base import dialect_of
+from service.clock import SLACK_SECONDS
 from service.webhooks import delivery_log, endpoint_status, endpoints
 from service.webhooks.models import (
     DELIVERIES,
+    IS_PENDING,
     Delivery,
     DeliveryState,
     DisabledReason,
@@ -163,9 +165,14 @@ async def release_interrupted(session: AsyncSession, deliveries: Sequence[Delive
         await session.execute(update(DELIVERIES).where(is_latest_attempt).values(_due_values(now)))
 
 
-async def release_all(session: AsyncSession, *, now: float) -> None:
-    """Make all leased deliveries due again; only safe while no process is sending."""
-    is_leased = and_(DELIVERIES.c.state == DeliveryState.PENDING.value, DELIVERIES.c.lease_until > now)
+async def release_all(session: AsyncSession, *, lease_seconds: float, now: float) -> None:
+    """Make all leased deliveries due again; only safe while no process is sending.
+
+    A longer lease, from before the time-out was made shorter, ends by itself.
+    """
+    # The index finds what was scheduled since the oldest lease: a long backlog is not read.
+    is_recent = DELIVERIES.c.scheduled_at > now - lease_seconds - SLACK_SECONDS
+    is_leased = and_(IS_PENDING, is_recent, DELIVERIES.c.lease_until > now)
     await session.execute(update(DELIVERIES).where(is_leased).values(_due_values(now)))
 
 

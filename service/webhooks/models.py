@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Final
 
 import msgspec
-from sqlalchemy import Column, Float, Index, String, Table, Text, text
+from sqlalchemy import Column, Float, Index, String, Table, Text, literal_column, text
 from sqlmodel import Field, SQLModel
 
 from callbacks.envelope import EventType
@@ -190,9 +190,18 @@ DELIVERIES: Final = Table(
         sqlite_where=text(UNSENT_PROGRESS),
         postgresql_where=text(UNSENT_PROGRESS),
     ),
+    Index(
+        "ix_webhook_deliveries_scheduled",
+        "scheduled_at",
+        "next_at",
+        "state",
+        sqlite_where=_IS_PENDING,
+        postgresql_where=_IS_PENDING,
+    ),
     Index("ix_webhook_deliveries_ended", "ended_at", sqlite_where=_HAS_ENDED, postgresql_where=_HAS_ENDED),
 )
-
+IS_PENDING: Final = DELIVERIES.c.state == literal_column("'pending'")
+"""As the partial indexes have it: a plan that PostgreSQL keeps for any value of a parameter can use none of them."""
 
 PACING: Final = Table(
     "webhook_pacing",

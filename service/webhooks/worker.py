@@ -134,7 +134,7 @@ class DeliveryWorker:
     async def resume(self) -> None:
         """Make due again what an earlier process was sending; only for a service that runs alone."""
         async with self._database.transaction() as session:
-            await deliveries.release_all(session, now=self._clock())
+            await deliveries.release_all(session, lease_seconds=self._config.lease_seconds, now=self._clock())
 
     async def wait_idle(self) -> None:
         """Wait until nothing is in flight."""

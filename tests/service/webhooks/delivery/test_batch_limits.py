@@ -20,7 +20,7 @@ WORK: dict[str, Work] = {
         session, endpoint_id, DisabledReason.BY_USER, now=BEGIN
     ),
     "delete": endpoints.delete_deliveries,
-    "correct times": lambda session, _: clock_steps._correct_pending(session, now=BEGIN - DAY),
+    "correct times": lambda session, _: clock_steps.correct_pending(session, now=BEGIN - DAY),
 }
 
 
