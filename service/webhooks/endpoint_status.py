@@ -6,20 +6,20 @@ These functions take a session and never commit.
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from sqlalchemy import and_, bindparam, case, literal_column, or_, select, update
+from sqlalchemy import and_, bindparam, case, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database.base import CHANGE_LOG
 from infra.database.batches import lock_batch
 from service.webhooks import delivery_log
 from service.webhooks.endpoints import is_endpoint, update_where
-from service.webhooks.models import DELIVERIES, ENDPOINTS, DeliveryState, DisabledReason, Endpoint
+from service.webhooks.models import DELIVERIES, ENDPOINTS, IS_PENDING, DeliveryState, DisabledReason, Endpoint
 from service.webhooks.retry_policy import DISABLED_AFTER_SECONDS, FAILURE_WINDOW_RESET_SECONDS
 
 BATCH_ROWS: Final = 500
 _pending = and_(
     DELIVERIES.c.endpoint_id.in_(bindparam("endpoints", expanding=True)),
-    DELIVERIES.c.state == literal_column("'pending'"),
+    IS_PENDING,
 )
 # In the order of the partial index on pending rows, so that a long log of ended ones is never read.
 _pending_ids = (
@@ -51,7 +51,7 @@ async def disable(
     values = {"enabled": False, "disabled_reason": reason.value, "disabled_at": now}
     endpoint = await update_where(session, is_enabled, values)
     if endpoint is not None:
-        await session.execute(_FAIL_PENDING, {"endpoints": [endpoint_id], "now": now})
+        await _fail_batch(session, [endpoint_id], now=now)
         session.info.setdefault(CHANGE_LOG, []).append((endpoint_id, endpoint.user_id))
     return endpoint
 
@@ -101,8 +101,15 @@ async def fail_pending(session: AsyncSession, endpoint_ids: Sequence[str], *, no
     locked = await session.execute(disabled.with_for_update(skip_locked=True))
     existing = await session.execute(select(ENDPOINTS.c.endpoint_id).where(is_named))
     inactive = {*endpoint_ids}.difference(existing.scalars()).union(locked.scalars())
+    return await _fail_batch(session, sorted(inactive), now=now)
+
+
+async def _fail_batch(session: AsyncSession, endpoint_ids: Sequence[str], *, now: float) -> bool:
+    """Fail a batch of what is pending for the endpoints; return whether there was any.
+
+    Attempts in flight are marked as interrupted until their results come: none does if the process dies before.
+    """
     statement = _FAIL_PENDING.returning(DELIVERIES.c.delivery_id)
-    parameters = {"endpoints": sorted(inactive), "now": now}
-    failed_ids = (await session.execute(statement, parameters)).scalars().all()
+    failed_ids = (await session.execute(statement, {"endpoints": endpoint_ids, "now": now})).scalars().all()
     await delivery_log.mark_interrupted(session, failed_ids)
     return bool(failed_ids)

@@ -5,9 +5,9 @@ from sqlalchemy.exc import IntegrityError
 
 from callbacks.envelope import EventType, Phase
 from service.jobs.serializers import JobSerializer
-from service.webhooks import deliveries, recovery
+from service.webhooks import deliveries, endpoint_status, recovery
 from service.webhooks.deliveries import ClaimedDelivery, FinishedAttempt
-from service.webhooks.models import Endpoint
+from service.webhooks.models import DisabledReason, Endpoint
 from service.webhooks.retry_policy import AttemptResult
 from service.webhooks.scheduling.due_query import select_due
 from tests.service.webhooks.webhook_harness import BEGIN, WebhookHarness
@@ -51,6 +51,21 @@ async def test_a_service_that_runs_alone_resends_at_once_what_it_was_sending_bef
     assert harness.list_types() == ["export.completed"]
     assert [row["error_code"] for row in await harness.load_attempts()] == ["interrupted", None]
     assert [row["tries"] for row in await harness.load_deliveries()] == [0]
+
+
+async def test_an_attempt_in_flight_is_not_left_open_if_its_endpoint_is_disabled_and_the_service_dies(
+    harness: WebhookHarness,
+) -> None:
+    endpoint = await harness.create_endpoint()
+    await harness.complete_export()
+    (claimed,) = await claim_due(harness)
+    async with harness.database.transaction() as session:
+        await endpoint_status.disable(session, endpoint.endpoint_id, DisabledReason.GONE, now=BEGIN)
+    assert [row["error_code"] for row in await harness.load_attempts()] == ["interrupted"]
+    async with harness.database.transaction() as session:  # the service lives, and the answer comes
+        finished = [FinishedAttempt(claimed.delivery, AttemptResult(0.1, status=204))]
+        await deliveries.record_results(session, finished, random=lambda: 0.5, now=BEGIN)
+    assert [(row["status"], row["error_code"]) for row in await harness.load_attempts()] == [(204, None)]
 
 
 async def test_results_that_the_database_refuses_do_not_stop_the_worker(
