@@ -14,6 +14,7 @@ MODULES = {
     "readers": "tests.bench.growth.readers",
     "webhooks": "tests.bench.webhooks.latency",
     "outbox": "tests.bench.webhooks.outbox",
+    "backlog": "tests.bench.webhooks.backlog",
     "connections": "tests.bench.webhooks.connections",
     "first-webhook": "tests.bench.webhooks.first_webhook",
     "exports": "tests.bench.exports.latency",

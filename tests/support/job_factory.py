@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection
+from typing import Any
 
 import msgspec
 from sqlalchemy import select
@@ -13,7 +14,7 @@ from service.fanout.hub import Hub
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.changes import Change, Outcome
 from service.jobs import models
-from service.jobs.models import Job
+from service.jobs.models import Job, Status
 from service.jobs.queue.submissions import Submission
 from service.jobs.serializers import JobSerializer
 from tests.support.fakes import OUTPUT
@@ -32,6 +33,24 @@ def submission_for(job_id: str, user_id: str = "ada", *, batch_id: str | None = 
         output_key=f"exports/{job_id}.mp4",
         batch_id=batch_id,
     )
+
+
+def build_ended_job(job_id: str, user_id: str = "ada", **fields: Any) -> Job:
+    """Return a complete export that is in no database."""
+    known: dict[str, Any] = {
+        "job_id": job_id,
+        "user_id": user_id,
+        "type": "framing",
+        "config": "{}",
+        "input_key": "uploads/match.mp4",
+        "output_key": f"exports/{job_id}.mp4",
+        "status": Status.COMPLETE,
+        "phase": Phase.DONE,
+        "sequence": 2,
+        "runner": "local",
+        "created_at": 0.0,
+    }
+    return Job(**known | fields)
 
 
 def build_change(

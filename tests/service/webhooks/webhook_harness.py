@@ -9,12 +9,12 @@ import httpx
 import msgspec
 from sqlalchemy import delete, select, text
 
-from callbacks.envelope import EventType, Phase
+from callbacks.envelope import EventType
 from infra.database.base import Database
 from infra.egress import EgressClient, EgressPolicy
 from service.ingest.batch_writer import BatchWriter
 from service.jobs import models, transitions
-from service.jobs.models import Job, Status
+from service.jobs.models import Job
 from service.jobs.serializers import JobSerializer
 from service.webhooks import endpoints
 from service.webhooks.listeners.connections import Listeners
@@ -23,7 +23,14 @@ from service.webhooks.outbox import INSERT_DELIVERY, Outbox, build_delivery
 from service.webhooks.scheduling.claims import WorkerConfig
 from service.webhooks.send import Sender
 from service.webhooks.worker import DeliveryWorker
-from tests.support.job_factory import FakeChanges, Row, build_change, submission_for, write_changes
+from tests.support.job_factory import (
+    FakeChanges,
+    Row,
+    build_change,
+    build_ended_job,
+    submission_for,
+    write_changes,
+)
 
 URL = "https://consumer.example/hook"
 LISTENER_SECONDS = 20.0
@@ -106,7 +113,7 @@ class WebhookHarness:
     async def add_backlog(self, endpoint: Endpoint, count: int) -> None:
         """Insert due deliveries, each of another export."""
         rows = [
-            build_delivery(_build_ended_job(f"job-{number}"), endpoint.endpoint_id, "{}", self.clock.now)
+            build_delivery(build_ended_job(f"job-{number}"), endpoint.endpoint_id, "{}", self.clock.now)
             for number in range(count)
         ]
         async with self.database.transaction() as session:
@@ -151,18 +158,6 @@ class WebhookHarness:
     def list_sequences(self) -> list[int]:
         """Return the sequence numbers of the received events, in order."""
         return [msgspec.json.decode(request.content)["data"]["sequence"] for request in self.received]
-
-
-def _build_ended_job(job_id: str) -> Job:
-    fields: dict[str, Any] = dict.fromkeys(Job.__struct_fields__)
-    known = {
-        "job_id": job_id,
-        "user_id": "ada",
-        "status": Status.COMPLETE,
-        "phase": Phase.DONE,
-        "sequence": 2,
-    }
-    return Job(**fields | known)
 
 
 @asynccontextmanager
