@@ -39,7 +39,7 @@ test: setup-dev ## Run every test, in a process more than there are cores (ARGS=
 faults: setup-dev ## Break everything around the service, hundreds of times (ARGS="--seed N --mutations --minutes M ...")
 	@$(BIN)/python -m tests.faults $(ARGS)
 
-kills: setup-dev ## Kill the service 200 times while it delivers webhooks (ARGS="--seed N --kills K --database D")
+kills: setup-dev ## Kill the service 200 times while it delivers webhooks (ARGS="--seed N --kills K --days D ...")
 	@$(BIN)/python -m tests.faults.crash_main $(ARGS)
 
 fuzz: setup-dev ## Send generated requests to a service of its own for 10 minutes (ARGS="--seconds S --seed N")

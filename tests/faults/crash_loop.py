@@ -1,7 +1,6 @@
 """Kill a service repeatedly while it delivers webhooks, and check its delivery log."""
 
 import asyncio
-import math
 import random
 import shutil
 import tempfile
@@ -9,54 +8,34 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import jwt
 
 from tests.faults.checkers.database_reader import DatabaseReader, PostgresSource, SqliteSource
-from tests.faults.checkers.delivery_checks import PROGRESS, check_delivery_log, find_lost_events
+from tests.faults.checkers.delivery_checks import PROGRESS, OutboxRow, check_delivery_log, find_lost_events
 from tests.faults.checkers.inbox_checker import Inbox, ReceivedWebhook
 from tests.faults.checkers.violations import History
+from tests.faults.cluster.clock import FOREVER_SECONDS, Clock
 from tests.faults.cluster.cluster import SECRET, SETTINGS
 from tests.faults.cluster.postgres import Postgres
 from tests.faults.cluster.replicas import Replica
-from tests.faults.workload.simulated_runs import REPORTS, CallbackClient, SimulatedRun
-from tests.faults.workload.webhook_receiver import Receiver, ResponsePlan
+from tests.faults.crash_plan import CLIP, EVENTS, USER, Plan
+from tests.faults.workload.simulated_runs import CallbackClient, SimulatedRun
+from tests.faults.workload.webhook_receiver import Receiver, Respond, ResponsePlan
 
-USER = "ada"
-CLIP = "clips/match.mp4"
-ENDPOINTS = 10
-EVENTS = ["export.started", "export.progress", "export.completed", "export.failed", "export.cancelled"]
-KEPT_EVENTS = sum(kind != PROGRESS for kind, _ in REPORTS)
-"""Events of a job that are delivered whatever comes after them."""
 MEAN_LIFE_SECONDS = 0.2
-REQUEST_SECONDS = 10.0
 END_SECONDS = 60.0
 LOOK_SECONDS = 0.5
 Log = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How much is delivered and how often the service is killed; the seed decides when."""
-
-    kills: int
-    deliveries: int
-    seed: int
-    replicas: int = 1
-    timeout_seconds: float = 2.0  # after four times as long another replica takes over
-    endpoints: int = ENDPOINTS
-
-    @property
-    def jobs(self) -> int:
-        return math.ceil(self.deliveries / (self.endpoints * KEPT_EVENTS))
-
-
 class CrashLoop:
     """One service that is killed repeatedly."""
 
+    request_seconds = 10.0
+    """How long a kill waits for a request that it interrupts."""
     may_succeed_late = False
     """Whether a consumer may report a success after the time-out of its attempt."""
 
@@ -64,7 +43,8 @@ class CrashLoop:
         self.plan = plan
         self.counts: Counter[str] = Counter()
         self.history = History()
-        self.receiver = Receiver()
+        self.clock = Clock(folder / "clock")
+        self.receiver = Receiver(self.clock.has_shown)
         self._log = log
         self._folder = folder
         self._chance = random.Random(plan.seed)  # noqa: S311 - chance, not secrecy
@@ -72,6 +52,7 @@ class CrashLoop:
         settings = {
             **SETTINGS,
             "DATA_DIR": str(data),
+            "FAULTS_CLOCK": str(self.clock.file),
             "MAX_ACTIVE_PER_USER": "1000",
             "MAX_QUEUED_PER_USER": "1000",
             "ATTEMPT_LIMIT": "20",  # each kill may cost an export that is about to start an attempt
@@ -83,14 +64,15 @@ class CrashLoop:
         self._database = DatabaseReader(
             PostgresSource(postgres.url) if postgres is not None else SqliteSource(data / "framehook.db")
         )
-        program = ("tests.faults.cluster.replica_entry:serve_without_runs",)
         self._replicas = [
-            Replica(folder, f"replica-{number}", settings, program=program) for number in range(plan.replicas)
+            Replica(folder, f"replica-{number}", settings, program=plan.program)
+            for number in range(plan.replicas)
         ]
-        self._bearer = jwt.encode({"sub": USER, "exp": int(time.time()) + 3_600}, SECRET, "HS256")
+        self._bearer = jwt.encode({"sub": USER, "exp": int(time.time()) + FOREVER_SECONDS}, SECRET, "HS256")
         ports = [replica.port for replica in self._replicas]
         self._client = CallbackClient(ports, self._bearer, self._chance)
         self._inboxes: dict[str, Inbox] = {}  # by endpoint
+        self._disabled: set[str] = set()  # endpoints that get no events any more
         self._since = datetime.now(UTC).isoformat()
         self._starts = [asyncio.Event() for _ in range(plan.jobs)]
 
@@ -125,11 +107,14 @@ class CrashLoop:
         return "\n".join(f"--- {replica.log.name}\n{replica.tail()}" for replica in self._replicas)
 
     async def _create_endpoint(self, name: str) -> None:
-        inbox = self.receiver.add_endpoint(name, self.history, self._respond)
+        inbox = self.receiver.add_endpoint(name, self.history, self._plan_responses(name))
         body = {"url": self.receiver.url(name), "events": EVENTS}
         endpoint = (await self._client.request_until("POST", "/api/webhooks", 201, json=body)).json()
         inbox.set_secret(endpoint["secret"])
         self._inboxes[endpoint["id"]] = inbox
+
+    def _plan_responses(self, _name: str) -> Respond:
+        return self._respond
 
     def _respond(self, _arrival: ReceivedWebhook, times: int) -> ResponsePlan:
         chance = self._chance
@@ -146,7 +131,8 @@ class CrashLoop:
         key = {"Idempotency-Key": f"key-{number}"}
         job = (await self._client.request_until("POST", "/api/exports", 202, json=body, headers=key)).json()
         self.history.accepted[key["Idempotency-Key"]] = job["job_id"]
-        await SimulatedRun(self._client, self._database, job["job_id"], SECRET.encode()).run()
+        run = SimulatedRun(self._client, self._database, job["job_id"], SECRET.encode(), self.clock.now)
+        await run.run()
 
     def _start_due_exports(self) -> None:
         """Start the exports whose share of the kills is done."""
@@ -172,12 +158,16 @@ class CrashLoop:
             await self._wait_for_request()
         interrupted = self.receiver.open_requests
         await asyncio.to_thread(replica.kill)
+        self._spend_downtime()
         await asyncio.to_thread(replica.start)
         self.counts["kills with requests under way"] += bool(interrupted)
 
+    def _spend_downtime(self) -> None:
+        """Do what happens between a kill and the next start."""
+
     async def _wait_for_request(self) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(REQUEST_SECONDS):
+            async with asyncio.timeout(self.request_seconds):
                 await self.receiver.busy.wait()
 
     async def _wait_all_sent(self) -> None:
@@ -200,7 +190,7 @@ class CrashLoop:
         )
         for job_id in jobs:
             timeline = await self._database.fetch_timeline(job_id)
-            for endpoint_id in self._inboxes:
+            for endpoint_id in self._inboxes.keys() - self._disabled:
                 for sentence in find_lost_events(outbox, endpoint_id, job_id, timeline):
                     self.history.add_violation(sentence)
         arrivals = {
@@ -211,12 +201,8 @@ class CrashLoop:
             self.history.add_violation(sentence)
         kept = [row for row in outbox if row.type != PROGRESS]
         for row in kept:
-            # A delivery that failed makes way for newer events, and a busy machine may fail to answer.
-            superseded = row.state == "superseded" and row.tries > 0
-            self.counts["superseded after a failure"] += superseded
-            self.history.require(row.state == "delivered" or superseded, f"{row}: it was not delivered")
             arrived = bool(arrivals.get(row.delivery_id))
-            self.history.require(arrived or superseded, f"{row}: it never arrived")
+            self._check_end(row, arrived=arrived)
             self.counts["never arrived"] += not arrived
         self.counts["deliveries"] = len(kept)
         self.counts["deliveries of progress"] = len(outbox) - len(kept)
@@ -225,6 +211,13 @@ class CrashLoop:
         self.counts["attempts interrupted"] = sum(
             attempt.interrupted for logged in attempts.values() for attempt in logged
         )
+
+    def _check_end(self, row: OutboxRow, *, arrived: bool) -> None:
+        # A delivery that failed makes way for newer events, and a busy machine may fail to answer.
+        superseded = row.state == "superseded" and row.tries > 0
+        self.counts["superseded after a failure"] += superseded
+        self.history.require(row.state == "delivered" or superseded, f"{row}: it was not delivered")
+        self.history.require(arrived or superseded, f"{row}: it never arrived")
 
 
 @asynccontextmanager

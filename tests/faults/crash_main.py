@@ -9,7 +9,10 @@ import time
 from dataclasses import replace
 from functools import partial
 
-from tests.faults.crash_loop import CrashLoop, Plan, open_crash_loop
+from tests.faults.crash_loop import CrashLoop, open_crash_loop
+from tests.faults.crash_plan import Plan
+from tests.faults.days.day_loop import DayLoop
+from tests.faults.days.day_mutations import DAY_MUTATIONS
 from tests.faults.listener_loop import LISTENER_ENDPOINTS, ListenerLoop
 
 log = partial(print, flush=True)
@@ -27,16 +30,45 @@ def main() -> int:
     parser.add_argument(
         "--listeners", action="store_true", help="forward by `framehook webhooks listen`, and break that, too"
     )
+    parser.add_argument(
+        "--days", type=float, default=0.0, help="let days pass, in which receivers are down for hours"
+    )
+    parser.add_argument(
+        "--mutations",
+        action="store_true",
+        help="with --days: run each mutation, and say whether it is caught",
+    )
     arguments = parser.parse_args()
     failed = False
     for database, replicas in DATABASES.items():
         if arguments.database in (database, "both"):
-            plan = Plan(arguments.kills, arguments.deliveries, arguments.seed, replicas)
+            plan = Plan(arguments.kills, arguments.deliveries, arguments.seed, replicas, days=arguments.days)
             if arguments.listeners:
                 plan = replace(plan, endpoints=LISTENER_ENDPOINTS)
             log(f"{database}: seed {plan.seed} (--seed {plan.seed} --database {database})")
-            failed |= asyncio.run(_run(plan, database, ListenerLoop if arguments.listeners else CrashLoop))
+            if arguments.mutations:
+                failed |= _run_mutations(plan, database)
+            else:
+                failed |= asyncio.run(_run(plan, database, _choose_loop(arguments)))
     return int(failed)
+
+
+def _choose_loop(arguments: argparse.Namespace) -> type[CrashLoop]:
+    if arguments.listeners:
+        return ListenerLoop
+    return DayLoop if arguments.days else CrashLoop
+
+
+def _run_mutations(plan: Plan, database: str) -> bool:
+    """Return whether a mutation was not caught."""
+    missed = []
+    for mutation in DAY_MUTATIONS:
+        log(f"{database}: {mutation}")
+        mutated = replace(plan, program=("tests.faults.days.day_mutations:serve", mutation))
+        if not asyncio.run(_run(mutated, database, DayLoop)):
+            missed.append(mutation)
+    log(f"{database}: {f'NOT caught: {missed}' if missed else 'all mutations are caught'}")
+    return bool(missed)
 
 
 async def _run(plan: Plan, database: str, loop_type: type[CrashLoop]) -> bool:

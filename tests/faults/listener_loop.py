@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tests.faults.checkers.delivery_checks import find_lost_successes, find_needless_attempts
 from tests.faults.cluster.postgres import Postgres
-from tests.faults.crash_loop import EVENTS, USER, CrashLoop, Log, Plan
+from tests.faults.crash_loop import CrashLoop, Log
+from tests.faults.crash_plan import EVENTS, USER, Plan
 from tests.faults.workload.listener import Attempt, ListenedEndpoint
 
 LISTENER_ENDPOINTS = 3

@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from tests.faults.crash_loop import Plan, open_crash_loop
+from tests.faults.crash_loop import open_crash_loop
+from tests.faults.crash_plan import Plan
 
 
 @pytest.mark.parametrize(("database", "replicas"), [("sqlite", 1), ("postgresql", 2)])

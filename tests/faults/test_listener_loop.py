@@ -6,7 +6,8 @@ import random
 import pytest
 
 from tests.faults.checkers.delivery_checks import LoggedAttempt, find_lost_successes, find_needless_attempts
-from tests.faults.crash_loop import Plan, open_crash_loop
+from tests.faults.crash_loop import open_crash_loop
+from tests.faults.crash_plan import Plan
 from tests.faults.listener_loop import Fault, ListenerLoop
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,13 +35,27 @@ class CallbackClient:
         self._ports = ports
         self._headers = {"Authorization": f"Bearer {bearer}"}
 
-    async def request_until(self, method: str, path: str, *statuses: int, **options: Any) -> httpx.Response:
-        """Return the first response with one of these statuses."""
+    async def request_until(
+        self,
+        method: str,
+        path: str,
+        *statuses: int,
+        sign: Callable[[], dict[str, str]] | None = None,
+        **options: Any,
+    ) -> httpx.Response:
+        """Return the first response with one of these statuses; `sign` returns the headers of each request."""
         while True:
-            response = await self.try_request(method, path, **options)
+            response = await self.try_request(method, path, **options | ({"headers": sign()} if sign else {}))
             if response is not None and response.status_code in statuses:
                 return response
-            assert response is None or response.status_code in (409, 502, 503), response.text
+            # A clock that was set since makes a signature too old.
+            is_temporary = response is None or response.status_code in (
+                409,
+                502,
+                503,
+                *([401] if sign else []),
+            )
+            assert is_temporary, response and response.text
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def try_request(self, method: str, path: str, **options: Any) -> httpx.Response | None:
@@ -57,11 +71,19 @@ class CallbackClient:
 class SimulatedRun:
     """Reports for one export, attempt after attempt, until its row has ended."""
 
-    def __init__(self, client: CallbackClient, database: DatabaseReader, job_id: str, master: bytes) -> None:
+    def __init__(
+        self,
+        client: CallbackClient,
+        database: DatabaseReader,
+        job_id: str,
+        master: bytes,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._client = client
         self._database = database
         self._job_id = job_id
         self._master = master
+        self._clock = clock
 
     async def run(self) -> None:
         """Post all reports; start again when the row has moved to another attempt."""
@@ -89,12 +111,14 @@ class SimulatedRun:
                 },
             }
         )
-        signature = signature_headers(
-            derive_attempt_key(self._master, self._job_id, attempt), f"msg_{step}", int(time.time()), body
-        )
-        headers = {**signature, "content-type": "application/json"}
+        key = derive_attempt_key(self._master, self._job_id, attempt)
+
+        def sign() -> dict[str, str]:
+            headers = signature_headers(key, f"msg_{step}", int(self._clock()), body)
+            return {**headers, "content-type": "application/json"}
+
         path = f"/api/callbacks/{self._job_id}"
-        response = await self._client.request_until("POST", path, 200, 410, content=body, headers=headers)
+        response = await self._client.request_until("POST", path, 200, 410, sign=sign, content=body)
         return response.status_code == 200
 
     async def _fetch_row(self) -> Row:
