@@ -58,7 +58,7 @@ class DirectHttpProtocol(RejectingHttpProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
         if not self._takes_directly(cycle, app):
-            super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
+            super()._start_asgi_task(cycle, app)
         elif cycle.more_body:
             self._receiving = cycle
         else:  # it was queued behind another; a call from here would nest as deep as the queue is long
@@ -90,5 +90,5 @@ class DirectHttpProtocol(RejectingHttpProtocol):
         self._write_response(status, headers, body, closes=not cycle.keep_alive)
         cycle.response_started = cycle.response_complete = True
         if not cycle.keep_alive:
-            self.transport.close()
+            self._close_after_response()
         self.on_response_complete()

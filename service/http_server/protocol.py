@@ -50,7 +50,7 @@ class BoundedHttpProtocol(DirectEventStream, DirectHttpProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
-        if self._rejection is not None:
+        if self._rejection is not None or self._closes_at is not None:
             self._discard(len(data))
             return
         if self._expected is Expected.NOTHING:

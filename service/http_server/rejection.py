@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import Any
 
+from starlette.types import ASGIApp
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -21,6 +22,8 @@ from service.problems import Problem
 DISCARDED_BYTES = 128 * 2**20
 """How much of a rejected request is read and discarded, so that its sender gets to read the response."""
 
+_BODILESS = ("GET", "HEAD")
+
 Headers = Sequence[tuple[bytes, bytes]]
 
 
@@ -30,6 +33,15 @@ class Expected(Enum):
     NOTHING = auto()
     HEAD = auto()
     BODY = auto()
+
+
+class ResponseTransport:
+    """The part of a transport that a response uses, with another way to close it."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = close
 
 
 class RejectingHttpProtocol(HttpToolsProtocol):
@@ -56,12 +68,20 @@ class RejectingHttpProtocol(HttpToolsProtocol):
         self._closes_at: float | None = None
         self._discarded = 0
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
+        if cycle.scope["method"] not in _BODILESS:
+            transport = ResponseTransport(self.transport, self._close_after_response)
+            cycle.transport = transport  # type: ignore[assignment]
+        super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
+
     def evict(self) -> None:
         """Close the idle connection to free its slot."""
         self._count_rejection(EVICTED)
         self.transport.abort()
 
     def on_response_complete(self) -> None:
+        if (cycle := self._newest()) is not None and cycle.response_complete:
+            cycle.transport = self.transport  # without a cycle of references
         super().on_response_complete()
         if self._is_answering() or self.transport.is_closing():
             return
@@ -121,6 +141,13 @@ class RejectingHttpProtocol(HttpToolsProtocol):
         if closes:
             lines.append(b"connection: close\r\n")
         self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
+
+    def _close_after_response(self) -> None:
+        """Close the connection; the rest of a request that was answered before its end is read for a moment."""
+        if self._expected is Expected.BODY and not self.transport.is_closing():
+            self._close_gracefully()
+        else:
+            self.transport.close()
 
     def _close_gracefully(self) -> None:
         """Half-close the connection and read on for a moment.

@@ -233,3 +233,23 @@ async def _serving(app: Starlette) -> AsyncIterator[Server]:
         yield running
         running.should_exit = True
         await serving
+
+
+@pytest.mark.parametrize(
+    ("line", "extra", "expected"),
+    [
+        pytest.param("POST /api/nothing", "", 404, id="a route that does not exist"),
+        pytest.param("PUT /api/files/uploads/x/y.mp4", "", 403, id="an upload without a signature"),
+        pytest.param("POST /api/exports", "content-type: text/plain\r\n", 415, id="another content type"),
+        pytest.param("POST /api/callbacks/job", "content-type: application/json\r\n", 413, id="a callback"),
+    ],
+)
+async def test_a_response_before_the_end_of_a_body_reaches_a_client_that_wants_the_connection_closed(
+    server: StreamServer, line: str, extra: str, expected: int
+) -> None:
+    size = 16 * KIB * KIB
+    async with open_connection(server.settings.port) as connection:
+        await connection.send(request_head(line, extra=f"{extra}content-length: {size}\r\n") + b"a" * size)
+        answer = await connection.read_all()
+    assert answer.startswith(b"HTTP/1.1 %d " % expected)
+    assert b'"code":"' in answer
