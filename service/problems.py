@@ -139,7 +139,7 @@ class OutputReplaced(Problem):
 
 
 class Erased(Problem):
-    title = "The export was erased."
+    title = "The resource was erased."
     status = 410
     code = "erased"
 
@@ -199,8 +199,11 @@ class StorageUnreachable(Unavailable):
     code = "storage_unavailable"
 
 
-class StorageMisconfigured(Unavailable):
+class StorageMisconfigured(Problem):
+    """The storage refuses the service itself. Waiting changes nothing, so there is no Retry-After."""
+
     title = "The storage is configured incorrectly; the operator finds the cause in the service's log."
+    status = 503
     code = "storage_misconfigured"
 
 

@@ -88,7 +88,7 @@ class ExportService:
     async def _find(self, session: AsyncSession, user_id: str, job_id: str) -> Job:
         job = await queries.get(session, user_id, job_id)
         if job is None and await erasures.find(session, user_id, job_id, now=self._clock()):
-            raise Erased
+            raise Erased("The export was erased.")
         if job is None:
             raise NotFound("The export does not exist.")
         return job

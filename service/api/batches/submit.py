@@ -89,7 +89,7 @@ def _split(raw: bytes) -> tuple[BatchLabels, list[msgspec.Raw]]:
     try:
         fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
         bodies = msgspec.json.decode(fields.pop("exports"), type=list[msgspec.Raw])
-    except (msgspec.DecodeError, KeyError, UnicodeDecodeError):
+    except (msgspec.DecodeError, KeyError, UnicodeDecodeError, RecursionError):
         bodies = []
     if not 1 <= len(bodies) <= MAX_EXPORTS:
         parse_model(CreateBatch, raw)  # says what is wrong

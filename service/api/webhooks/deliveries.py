@@ -132,7 +132,7 @@ async def redeliver(request: Request[State]) -> Response:
     endpoint = await _load_enabled_endpoint(request)
     delivery = await load_delivery(request, endpoint)
     if not delivery.payload:
-        raise Erased
+        raise Erased("The export was erased, and with it the message.")
     async with request.state["database"].transaction() as session:
         now = request.state["clock"].wall()
         requeued = await recovery.redeliver(session, delivery, now=now)

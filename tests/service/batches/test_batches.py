@@ -89,6 +89,14 @@ async def test_one_wrong_export_is_named_and_none_is_stored(
     assert (await app.client.get("/api/batches")).json() == {"batches": [], "next_cursor": None}
 
 
+@pytest.mark.parametrize(
+    "deep", ["[" * 100_000, '{"exports":' * 50_000, '{"exports":[' + "[" * 5_000 + "]" * 5_000 + "]}"]
+)
+async def test_a_body_that_is_nested_too_deep_is_invalid(app: AppHarness, deep: str) -> None:
+    json_type = {"content-type": "application/json"}
+    assert_problem(await app.client.post("/api/batches", content=deep, headers=json_type), 422)
+
+
 async def test_an_output_key_is_taken_by_an_earlier_export_of_the_batch(app: AppHarness) -> None:
     exports = bodies(app, 3)
     for index in (0, 2):
@@ -162,7 +170,9 @@ async def test_a_purged_batch_is_gone_with_its_exports(app: AppHarness) -> None:
     path = f"/api/batches/{batch['batch_id']}"
     assert (await app.client.delete(path, params={"purge": "true"})).status_code == 204
     assert await fetch_jobs(app.database) == {}
-    assert assert_problem(await app.client.get(path), 410)["code"] == "erased"
+    problem = assert_problem(await app.client.get(path), 410)
+    assert (problem["code"], problem["title"]) == ("erased", "The resource was erased.")
+    assert problem["detail"] == "The batch was erased."
     for export in batch["exports"]:
         assert (
             assert_problem(await app.client.get(f"/api/exports/{export['job_id']}"), 410)["code"] == "erased"

@@ -226,6 +226,7 @@ async def test_a_bucket_that_denies_access_is_a_503_and_shows_on_readyz(
             503,
             "urn:framehook:problem:storage_misconfigured",
         )
+        assert "retry-after" not in answer.headers
 
 
 async def test_a_body_of_undeclared_length_is_accepted(data_dir: Path) -> None:
