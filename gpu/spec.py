@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, SerializeAsAny, model_validator
 
-from gpu.config import ExportConfig, StrictModel
+from gpu.config import ExportConfig, StrictModel, WholeNumber
 from gpu.export_types.registry import parse_config
 
 CodecName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")]
@@ -90,8 +90,8 @@ class DescribedTrack(StrictModel):
     """An audio track of a described source; one without a `sample_rate` can't be decoded."""
 
     codec: CodecName
-    channels: Annotated[int, Field(ge=1, le=1_024)] | None = None
-    sample_rate: Annotated[int, Field(ge=1, le=10_000_000)] | None = 48_000
+    channels: Annotated[int, Field(ge=1, le=1_024), WholeNumber] | None = None
+    sample_rate: Annotated[int, Field(ge=1, le=10_000_000), WholeNumber] | None = 48_000
 
 
 class DescribedSource(StrictModel):
@@ -101,12 +101,12 @@ class DescribedSource(StrictModel):
     """
 
     duration: Annotated[float, Field(gt=0, le=10_000_000)]
-    width: Annotated[int, Field(ge=1, le=1_000_000)]
-    height: Annotated[int, Field(ge=1, le=1_000_000)]
+    width: Annotated[int, Field(ge=1, le=1_000_000), WholeNumber]
+    height: Annotated[int, Field(ge=1, le=1_000_000), WholeNumber]
     fps: Annotated[float, Field(ge=0.001, le=10_000)]
     variable_fps: bool = False
     codec: CodecName
-    size: Annotated[int, Field(ge=1, le=2**53)]
+    size: Annotated[int, Field(ge=1, le=2**53), WholeNumber]
     audio_tracks: Annotated[tuple[DescribedTrack, ...], Field(max_length=256)] = ()
 
 

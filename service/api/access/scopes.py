@@ -43,6 +43,11 @@ def check_scope(connection: HTTPConnection[Any], scopes: AbstractSet[Scope]) -> 
     scope = find_scope(declared[0], connection.scope.get("method", "GET")) if declared is not None else None
     if scope is None:
         raise KeyRefused
+    require_scope(scopes, scope)
+
+
+def require_scope(scopes: AbstractSet[Scope], scope: Scope) -> None:
+    """Raise MissingScope unless the scopes of a key have this one."""
     if scope not in scopes:
         raise MissingScope(
             f"The API key lacks the scope {scope}; create one that has it with POST /api/keys.",

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gpu.config import WholeNumber
+from service.api.access.scopes import require_scope
 from service.api.openapi.operations import Body, Tag, declare_operation
 from service.api.requests import StrictModel, json_response, read_optional_json
 from service.api.state import State
@@ -14,6 +15,7 @@ from service.audit.actions import Action
 from service.audit.log import record
 from service.jobs.ids import new_id
 from service.jobs.serializers import format_timestamp
+from service.keys.scopes import Scope
 
 MIN_LINK_SECONDS: Final = 60
 MAX_LINK_SECONDS: Final = 24 * 3_600
@@ -40,10 +42,12 @@ async def create_link(request: Request[State]) -> Response:
     """Create a link to a page on which the user's webhooks are seen and managed.
 
     Its token is good for webhooks and nothing else, also after the caller's token has expired. It is in the fragment,
-    so no log of a server or proxy has it.
+    so no log of a server or proxy has it. A key needs `webhooks:read`, too: the page shows what it changes.
     """
     authenticator = request.state["authenticator"]
     access = await authenticator.access(request)
+    if access.key is not None:
+        require_scope(access.key.scopes, Scope.WEBHOOKS_READ)
     body = await read_optional_json(request, LinkBody)
     now = request.state["clock"].wall()
     link_id = LINK_PREFIX + new_id(now)
