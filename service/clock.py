@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+DAY_SECONDS: Final = 86_400.0
 SLACK_SECONDS: Final = 5.0
 """The clocks of replicas differ by less than this."""
 CHECK_SECONDS: Final = 3_600.0

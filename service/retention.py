@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database.base import Database
 from service.audit.models import AUDIT_LOG
+from service.clock import DAY_SECONDS
 from service.jobs.erasures import ERASURES, STUB_SECONDS
 from service.jobs.idempotency import IDEMPOTENCY_KEYS
 from service.jobs.models import EVENTS, IS_ACTIVE, JOBS
@@ -22,9 +23,9 @@ logger = logging.getLogger("framehook.housekeeping")
 
 INTERVAL_SECONDS = 3_600.0
 BATCH_ROWS = 500
-AUDIT_SECONDS = 365 * 86_400.0
-IDEMPOTENCY_SECONDS = 24 * 3_600.0
-LISTENER_SECONDS = 7 * 86_400.0
+AUDIT_SECONDS = 365 * DAY_SECONDS
+IDEMPOTENCY_SECONDS = DAY_SECONDS
+LISTENER_SECONDS = 7 * DAY_SECONDS
 """A webhook of kind `listener` to which none has connected for this long is deleted: its command was killed."""
 
 

@@ -6,10 +6,9 @@ from infra.storage import Storage
 from service.batches.bulk import BulkChanges
 from service.batches.purge import BatchEraser
 from service.batches.service import BatchService
-from service.clock import Clock
+from service.clock import DAY_SECONDS, Clock
 from service.composition.services import Base, Jobs, Webhooks
 from service.costs.control import Budgets
-from service.costs.days import DAY_SECONDS
 from service.dispatch.runners import Runner
 from service.estimates.estimate import Estimator
 from service.exports.erasure import SETTLED_SECONDS, Eraser, ErasureObservers

@@ -20,8 +20,7 @@ from service.api.access.tokens import JwksVerifier, SharedSecretVerifier, Verifi
 from service.api.auth import Authenticator
 from service.api.origins.policy import OriginPolicy
 from service.api.state import Limits as RequestLimits
-from service.clock import Clock
-from service.costs.days import DAY_SECONDS
+from service.clock import DAY_SECONDS, Clock
 from service.dispatch.attempt_specs import SpecBuilder
 from service.dispatch.observation import Limits
 from service.dispatch.runners import LocalRunner, Runner

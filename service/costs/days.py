@@ -3,7 +3,8 @@
 from datetime import UTC, date, datetime
 from typing import Final
 
-DAY_SECONDS: Final = 86_400
+from service.clock import DAY_SECONDS
+
 _FIRST: Final = date(1970, 1, 1).toordinal()
 
 

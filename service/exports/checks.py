@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gpu.config import ExportConfig
 from infra.storage import InvalidKey, Storage
-from service.costs.days import DAY_SECONDS
+from service.clock import DAY_SECONDS
 from service.jobs import erasures, queries, uploads
 from service.problems import Conflict, FieldError, Invalid, OutputKeyInUse, Problem, QuotaExceeded, TooLarge
 

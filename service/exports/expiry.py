@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, and_, select
 
 from infra.database.base import Database
-from service.clock import Clock
+from service.clock import DAY_SECONDS, Clock
 from service.exports import delivery_erasure
 from service.exports.erasure import Eraser
 from service.jobs import erasures, transitions
@@ -21,7 +21,7 @@ from service.jobs.serializers import JobSerializer
 from service.jobs.transitions import annotate, match_job
 
 INTERVAL_SECONDS: Final = 60.0
-NOTICE_SECONDS: Final = 86_400.0
+NOTICE_SECONDS: Final = DAY_SECONDS
 """How long before its end a file is announced to expire."""
 BATCH_ROWS: Final = 100
 

@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.egress import EgressClient
 from infra.storage import Storage
+from service.clock import DAY_SECONDS
 from service.costs.control import Budgets
-from service.costs.days import DAY_SECONDS
 from service.exports import checks
 from service.exports.each_request import check_each, problems_at
 from service.exports.forecasts import RunForecasts

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel
 
 from infra.database.base import CHANGE_LOG
+from service.clock import DAY_SECONDS
 from service.jobs.batches.completion import note_purged
 from service.jobs.columns import IntFromZero, PrimaryKey, table_columns
 from service.jobs.idempotency import IDEMPOTENCY_KEYS
@@ -22,11 +23,10 @@ from service.jobs.models import EVENTS, JOBS, Job, Status
 from service.jobs.serializers import format_timestamp
 from service.jobs.transitions import to_job
 
-STUB_SECONDS: Final = 30 * 86_400.0
+STUB_SECONDS: Final = 30 * DAY_SECONDS
 """For this long an erased export is answered with 410."""
 FIRST_SWEEP_SECONDS: Final = 10.0
 """How long the request that erases may take to delete the files; then the loop does it."""
-
 _IS_DUE = text("next_at IS NOT NULL")
 _HAS_EXPORT_ID = text("export_id IS NOT NULL")
 _HAS_OUTPUT_KEY = text("output_key IS NOT NULL")

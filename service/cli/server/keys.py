@@ -14,7 +14,7 @@ from service.cli.console import escape_cell, print_table, to_printable
 from service.cli.errors import NOT_FOUND_STATUS, REFUSED_STATUS, USAGE_STATUS, exit_with
 from service.cli.server.settings_database import exit_without_database, open_settings_database
 from service.cli.server.tokens import require_user_id
-from service.costs.days import DAY_SECONDS
+from service.clock import DAY_SECONDS
 from service.jobs.serializers import format_timestamp
 from service.jobs.transitions import lock_user
 from service.keys import store
