@@ -1,5 +1,6 @@
 """The wall clock, for rows and users, and the monotonic clock, for durations."""
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -12,6 +13,11 @@ SLACK_SECONDS: Final = 5.0
 CHECK_SECONDS: Final = 3_600.0
 COMMIT_SECONDS: Final = 30.0
 """Within this time a transaction commits what it has read from the clock."""
+STEP_SECONDS: Final = 60.0
+"""A clock that gets ahead by less at a time was corrected, not set."""
+HOLD_SECONDS: Final = 3_600.0
+
+logger = logging.getLogger("framehook.clock")
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,36 @@ class Clock:
 
     wall: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
+
+
+class DeletionClock:
+    """The wall clock by which files and rows are deleted: it follows a step forward only after an hour.
+
+    A clock that is set days ahead by mistake, and back again, thus deletes nothing that was to be kept. A step back is
+    followed at once.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._offset = clock.wall() - clock.monotonic()
+        self._stepped_at: float | None = None
+
+    def read(self) -> float:
+        """Return the time, in seconds since 1970."""
+        passed = self._clock.monotonic()
+        offset = self._clock.wall() - passed
+        ahead = offset - self._offset
+        if ahead <= STEP_SECONDS:
+            self._stepped_at = None
+        elif self._stepped_at is None:
+            self._stepped_at = passed
+            logger.warning(
+                "the clock was set %.0f s ahead; what is due by it is deleted in an hour, unless it is set back",
+                ahead,
+            )
+        if self._stepped_at is None or passed - self._stepped_at >= HOLD_SECONDS:
+            self._offset, self._stepped_at = offset, None
+        return passed + self._offset
 
 
 @dataclass

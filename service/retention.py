@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database.base import Database
 from service.audit.models import AUDIT_LOG
-from service.clock import DAY_SECONDS
+from service.clock import DAY_SECONDS, Clock, DeletionClock
 from service.jobs.erasures import ERASURES, STUB_SECONDS
 from service.jobs.idempotency import IDEMPOTENCY_KEYS
 from service.jobs.models import EVENTS, IS_ACTIVE, JOBS
@@ -41,14 +40,15 @@ class Retention:
 class RetentionTask:
     """Periodic deletion of expired rows; safe to run on every replica."""
 
-    def __init__(self, database: Database, retention: Retention) -> None:
+    def __init__(self, database: Database, retention: Retention, clock: Clock | None = None) -> None:
         self._database = database
         self._retention = retention
+        self._deletion_clock = DeletionClock(clock or Clock())
 
     async def run(self) -> None:
         """Delete expired rows once an hour."""
         while True:
-            await self.delete_expired(now=time.time())
+            await self.delete_expired(now=self._deletion_clock.read())
             await asyncio.sleep(INTERVAL_SECONDS)
 
     async def delete_expired(self, *, now: float) -> int:

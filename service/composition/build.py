@@ -153,7 +153,7 @@ def _list_loops(base: Base, webhooks: Webhooks, jobs: Jobs) -> dict[str, Loop]:
         **jobs.removal.loops,
         "forecasts": jobs.forecasts.run,
         "storage": StorageWatch(base.storage.check, base.monitoring.metrics.storage).run,
-        **create_maintenance_loops(base.settings, base.database, base.storage),
+        **create_maintenance_loops(base.settings, base.database, base.storage, base.clock),
     }
     if (feed := base.database.change_feed) is not None:
         channel = NotificationChannel(

@@ -158,11 +158,13 @@ def create_lease_renewal(settings: Settings, database: Database, clock: Clock) -
     )
 
 
-def create_maintenance_loops(settings: Settings, database: Database, storage: Storage) -> dict[str, Loop]:
+def create_maintenance_loops(
+    settings: Settings, database: Database, storage: Storage, clock: Clock
+) -> dict[str, Loop]:
     """Create the loops that delete old rows and uploads, and that report a database outage once."""
     days = Retention(settings.timeline_days * DAY_SECONDS, audit_seconds=settings.audit_days * DAY_SECONDS)
     return {
-        "housekeeping": RetentionTask(database, days).run,
+        "housekeeping": RetentionTask(database, days, clock).run,
         "outage": OutageLogFilter(database.check).run,
         "uploads": UploadCleanup(storage).run,
     }

@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, and_, select
 
 from infra.database.base import Database
-from service.clock import DAY_SECONDS, Clock
+from service.clock import DAY_SECONDS, Clock, DeletionClock
 from service.exports import delivery_erasure
 from service.exports.erasure import Eraser
 from service.jobs import erasures, transitions
@@ -43,6 +43,7 @@ class Expiry:
         self._serializer = serializer
         self._publish = publish
         self._clock = clock
+        self._deletion_clock = DeletionClock(clock)
 
     async def run(self) -> None:
         """Do a round every minute until cancelled."""
@@ -52,7 +53,7 @@ class Expiry:
 
     async def expire_due(self) -> int:
         """Expire what is due, then announce what is due within a day; return how many files expired."""
-        now = self._clock.wall()
+        now = self._deletion_clock.read()
         expired = await self._advance_all(EXPIRED, before=now)
         await self._advance_all(EXPIRY_ANNOUNCED, before=now + NOTICE_SECONDS)
         return expired

@@ -12,7 +12,7 @@ from infra.database.base import Database
 from infra.storage import Storage, StorageError, StoredObject
 from service.audit.actions import Action
 from service.audit.log import record
-from service.clock import Clock
+from service.clock import Clock, DeletionClock
 from service.exports import checks
 from service.exports.checks import UploadInUse
 from service.exports.erasure import Eraser
@@ -59,6 +59,7 @@ class UploadService:
         self._eraser = eraser
         self._limits = limits
         self._clock = clock
+        self._deletion_clock = DeletionClock(clock)
 
     async def announce(self, user_id: str, key: str, *, size: int, seconds: float) -> None:
         """Store that a file of this size may come within this time; raises StorageQuotaExceeded."""
@@ -149,7 +150,7 @@ class UploadService:
             async with self._database.reading() as session:
                 old = await uploads.list_old(
                     session,
-                    created_before=self._clock.wall() - self._limits.seconds,
+                    created_before=self._deletion_clock.read() - self._limits.seconds,
                     after=after,
                     limit=SWEEP_ROWS,
                 )

@@ -36,8 +36,8 @@ async def get(app: AppHarness, job_id: str) -> dict[str, Any]:
 
 
 async def expire(app: AppHarness, clock: MovableClock, days: float) -> int:
-    """Move the clock to so many days after now, and do a round."""
-    clock.step_seconds = days * DAY
+    """Let so many days pass from now on, and do a round."""
+    clock.passed_seconds = days * DAY
     expired: int = await app.state["removal"].expiry.expire_due()
     return expired
 
@@ -66,6 +66,23 @@ async def test_a_file_is_announced_to_expire_and_then_deleted(app: AppHarness, c
     assert before["timestamp"] < before["data"]["expires_at"] < after["timestamp"]
     assert before["data"]["sequence"] < after["data"]["sequence"]
     assert not is_stored(app, job)
+
+
+async def test_a_clock_that_is_set_ahead_deletes_nothing_for_an_hour(
+    app: AppHarness, clock: MovableClock
+) -> None:
+    job = await complete(app, expires_in_days=1)
+    expiry = app.state["removal"].expiry
+    for days, passed_seconds, expired in (
+        (2, 0, 0),
+        (2, 3_599, 0),
+        (0, 3_600, 0),
+        (2, 3_601, 0),
+        (2, 7_201, 1),
+    ):
+        clock.step_seconds, clock.passed_seconds = days * DAY, passed_seconds
+        assert await expiry.expire_due() == expired
+        assert is_stored(app, job) == (not expired)
 
 
 async def test_an_expired_export_stays_without_its_file(app: AppHarness, clock: MovableClock) -> None:
@@ -98,9 +115,9 @@ async def test_the_key_of_an_expired_file_is_free_and_the_new_file_stays(
     config = {**app.export_body()["config"], "output_key": "films/best.mp4"}
     await complete(app, config=config, expires_in_days=1)
     await expire(app, clock, 1.1)
-    clock.step_seconds = 0  # callbacks are signed by the clock of the machine
+    clock.passed_seconds = 0  # callbacks are signed by the clock of the machine
     another = await complete(app, config=config)
-    clock.step_seconds = 1.1 * DAY + 60
+    clock.passed_seconds = 1.1 * DAY + 60
     await app.state["removal"].eraser.sweep_due()
     assert is_stored(app, another)
 

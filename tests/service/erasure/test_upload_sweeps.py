@@ -75,9 +75,11 @@ async def test_old_uploads_are_deleted_unless_an_export_reads_them(
     config = {**app.export_body()["config"], "input_key": used["key"]}
     body = {"type": "framing", "config": config}
     assert (await app.client.post("/api/exports", json=body, headers=ADA)).status_code == 202
-    clock.step_seconds = 6 * DAY
+    clock.passed_seconds = 6 * DAY
     assert await app.state["removal"].uploads.sweep() == 0
-    clock.step_seconds = 8 * DAY
+    clock.step_seconds = 2 * DAY
+    assert await app.state["removal"].uploads.sweep() == 0
+    clock.step_seconds, clock.passed_seconds = 0, 8 * DAY
     assert await app.state["removal"].uploads.sweep() == 1
     assert await list_keys(app) == [used["key"]]
     assert not is_stored(app, idle)

@@ -113,7 +113,7 @@ async def cause_every_event(app: AppHarness, clock: MovableClock) -> None:
     cancelled = await app.submit_export(json=app.export_body(name=HOSTILE), headers=trace)
     await app.client.delete(f"/api/exports/{cancelled['job_id']}")
     for days in (1.1, 2.1):
-        clock.step_seconds = days * 86_400
+        clock.passed_seconds = days * 86_400
         await app.state["removal"].expiry.expire_due()
     await app.client.delete(f"/api/exports/{failing.spec.job_id}?purge=true")
 
