@@ -15,3 +15,15 @@ DATABASE_ERRORS: Final = (
     OSError,
 )
 """Raised by a database that is stopped, starting, unreachable or out of disk space."""
+
+DISK_FULL_STATE: Final = "53100"
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Tell whether an error means that the disk of the database has no room."""
+    reason = getattr(error, "orig", None) or error
+    if isinstance(reason, sqlite3.Error):
+        code: int = getattr(reason, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        return code & 0xFF == sqlite3.SQLITE_FULL
+    sqlstate: str | None = getattr(reason, "sqlstate", None)
+    return sqlstate == DISK_FULL_STATE

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import ExceptionHandler
 
-from infra.database.errors import DATABASE_ERRORS
+from infra.database.errors import DATABASE_ERRORS, is_disk_full
 from infra.storage import DiskFull, StorageError, StorageUnavailable
 from service.problems import (
     DiskFullProblem,
@@ -26,6 +26,10 @@ from service.problems import (
 
 logger = logging.getLogger("framehook.errors")
 
+DATABASE_FULL = (
+    "The disk of the service's database is full, so nothing was changed; "
+    "ask the operator for more disk space, then send the request again."
+)
 DISK_FULL_ADVICE = "the disk of DATA_DIR has no room: free some, or move DATA_DIR to a larger one"
 
 
@@ -93,7 +97,7 @@ async def on_database_error(request: Request, error: Exception) -> Response:
         raise error
     values = (request.method, request.url.path, type(error).__name__, error)
     logger.error("%s %s: %s: %s", *values, extra={"cause": error})
-    return problem_response(Unavailable(), request.url.path)
+    return problem_response(Unavailable(DATABASE_FULL if is_disk_full(error) else None), request.url.path)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:

@@ -11,11 +11,14 @@ from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLA
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from callbacks.log_format import LineFormatter
+from infra.database.errors import is_disk_full
 
 POLL_SECONDS = 1.0
 REMINDER_SECONDS = 60.0
 CHECK_TIMEOUT_SECONDS = 5.0
 MAX_CAUSES = 20
+QUIET_SECONDS = 30.0
+"""A full disk can still be read; it has room once no write has failed for so long."""
 
 logger = logging.getLogger("framehook.database")
 
@@ -34,7 +37,8 @@ class OutageLogFilter(logging.Filter):
         super().__init__()
         self._check = check
         self._since: float | None = None
-        self._logged_at = 0.0
+        self._logged_at = self._failed_at = 0.0
+        self._is_full = False
         self._dropped = 0
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -43,11 +47,15 @@ class OutageLogFilter(logging.Filter):
         if error is None or not is_outage(error):
             return True
         self._dropped += 1
+        self._failed_at = time.monotonic()
         if self._since is None:
-            self._since = self._logged_at = time.monotonic()
+            self._since = self._logged_at = self._failed_at
             reason = next(cause for cause in list_causes(error) if _means_outage(cause))
+            self._is_full = is_disk_full(reason)
             logger.error(
-                "the database is unreachable; requests are answered 503 until it is back (%s: %s)",
+                "the %s; requests are answered 503 until %s (%s: %s)",
+                "disk of the database is full" if self._is_full else "database is unreachable",
+                "there is room" if self._is_full else "it is back",
                 type(reason).__name__,
                 str(reason).splitlines()[0] if str(reason) else "",
                 extra={"event": "database.lost"},
@@ -66,35 +74,41 @@ class OutageLogFilter(logging.Filter):
         try:
             while True:
                 await asyncio.sleep(POLL_SECONDS)
-                if self._since is not None:
-                    await self._check_database(self._since)
+                await self.check_end(time.monotonic())
         finally:
             for handler in handlers:
                 handler.removeFilter(self)
 
-    async def _check_database(self, since: float) -> None:
+    async def check_end(self, now: float) -> None:
+        """Check the database during an outage, and log its end, or once a minute that it goes on."""
+        if self._since is None:
+            return
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
                 await self._check()
         except (SQLAlchemyError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-            now = time.monotonic()
-            if now - self._logged_at >= REMINDER_SECONDS:
-                self._logged_at = now
-                logger.log(
-                    logging.ERROR,
-                    "the database has been unreachable for %.0f s",
-                    now - since,
-                    extra={"event": "database.still_lost"},
-                )
+            self._remind(now - self._since, now)
             return
-        self._since = None
-        outage_seconds, dropped, self._dropped = time.monotonic() - since, self._dropped, 0
+        if self._is_full and now - self._failed_at < QUIET_SECONDS:
+            self._remind(now - self._since, now)
+            return
         logger.warning(
             "the database is back after %.0f s; %d errors were not logged",
-            outage_seconds,
-            dropped,
+            self._failed_at - self._since if self._is_full else now - self._since,
+            self._dropped,
             extra={"event": "database.restored"},
         )
+        self._since, self._dropped = None, 0
+
+    def _remind(self, lost_seconds: float, now: float) -> None:
+        if now - self._logged_at >= REMINDER_SECONDS:
+            self._logged_at = now
+            logger.error(
+                "the %s for %.0f s",
+                "disk of the database has been full" if self._is_full else "database has been unreachable",
+                lost_seconds,
+                extra={"event": "database.still_lost"},
+            )
 
 
 def is_outage(error: BaseException) -> bool:
