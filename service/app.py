@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.routing import Router
 
 from gpu.export_types.registry import get_export_types
 from infra.database.factory import open_database
@@ -18,7 +19,7 @@ from service.api.callbacks import CallbackFastPath, Callbacks
 from service.api.middleware import count_request, create_middleware
 from service.api.origins.cors import CrossOrigin
 from service.api.origins.policy import OriginPolicy
-from service.api.problem_handlers import EXCEPTION_HANDLERS
+from service.api.problem_handlers import EXCEPTION_HANDLERS, refuse_unknown_path
 from service.api.routes import ROUTES
 from service.api.state import State
 from service.clock import Clock
@@ -77,7 +78,7 @@ def create_app(
         middleware=create_middleware(settings),
         exception_handlers=EXCEPTION_HANDLERS,
     )
-    app.router.redirect_slashes = False  # it would redirect to http:// and to the Host that the request names
+    _configure_router(app.router)
     cross_origin = CrossOrigin(OriginPolicy.of(settings))
     callbacks = Callbacks()
     requests = RequestLog(trace_requests(app.build_middleware_stack(), tracing), count_request)
@@ -145,3 +146,8 @@ async def _upgrade_database(url: str, settings: Settings) -> None:
     found_schema = await schema.read_schema(url)
     if found_schema.age is not SchemaAge.CURRENT:
         raise schema_error(found_schema, settings)
+
+
+def _configure_router(router: Router) -> None:
+    router.redirect_slashes = False  # it would redirect to http:// and to the Host that the request names
+    router.default = refuse_unknown_path

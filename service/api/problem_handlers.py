@@ -9,7 +9,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
-from starlette.types import ExceptionHandler
+from starlette.types import ExceptionHandler, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from infra.database.errors import DATABASE_ERRORS, is_disk_full
 from infra.storage import DiskFull, StorageError, StorageUnavailable
@@ -112,6 +113,14 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     if request.method == "OPTIONS":
         return Response(status_code=204, headers=allow)
     return problem_response(MethodNotAllowed(headers=allow), request.url.path)
+
+
+async def refuse_unknown_path(scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuse a path that no route has, and the handshake of a WebSocket there."""
+    if scope["type"] != "websocket":
+        raise HTTPException(NotFound.status)
+    response = problem_response(NotFound(), scope["path"])
+    await WebSocket(scope, receive, send).send_denial_response(response)
 
 
 def _list_methods(request: Request) -> list[str]:

@@ -11,6 +11,8 @@ from service.http_server.direct_streams import DirectSocket
 
 _logger = logging.getLogger("uvicorn.error.websocket")
 _logger.setLevel(logging.WARNING)
+# Uvicorn logs it with a traceback, as if it was an error of the service; the client gets the code of the close.
+_logger.addFilter(lambda record: not str(record.msg).startswith("Invalid UTF-8 sequence"))
 
 
 class CountedWebSocket(DirectSocket):

@@ -51,6 +51,22 @@ async def test_a_socket_answers_ping_with_pong(server: StreamServer) -> None:
                 assert json.loads(message)["done"] is False
 
 
+async def test_a_socket_of_a_path_that_does_not_exist_is_refused_with_404(server: StreamServer) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(f"ws://{server.address}/ws/none").__aenter__()
+    answer = refused.value.response
+    assert (answer.status_code, json.loads(answer.body or b"")["code"]) == (404, "not_found")
+
+
+async def test_a_message_that_is_no_text_closes_the_socket_without_an_error_in_the_log(
+    server: StreamServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connect(f"ws://{server.address}/ws/exports") as socket:
+        await socket.send(b"\xff\xfe", text=True)
+        assert await wait_close_code(socket) == 1007
+    assert [record for record in caplog.records if record.name == "uvicorn.error.websocket"] == []
+
+
 async def test_a_socket_for_all_exports_stays_open_after_an_end(server: StreamServer) -> None:
     async with connect(f"ws://{server.address}/ws/exports") as socket:
         first_run, other = await server.submit_export(), await server.submit_export()
