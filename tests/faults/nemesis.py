@@ -4,7 +4,7 @@ import asyncio
 import random
 from contextlib import AsyncExitStack
 
-from service.costs.days import DAY_SECONDS
+from service.clock import DAY_SECONDS
 from tests.faults.checkers.finalizing import wait_for_finalizing
 from tests.faults.checkers.violations import History
 from tests.faults.cluster.cluster import Cluster
@@ -24,6 +24,7 @@ class Nemesis:
         self._history = history
         self._chance = random.Random(seed)  # noqa: S311 - chance, not secrecy
         self.days_passed = 0
+        self.day_passed_at = 0.0
 
     async def execute(self, step: Step) -> None:
         """Cause the fault of this step and end it again."""
@@ -50,6 +51,7 @@ class Nemesis:
     async def let_day_pass(self) -> None:
         """Set the clock forward by a day; start all replicas again, and kill one while it expires outputs."""
         self._cluster.clock.step(DAY_SECONDS + self._chance.uniform(60, 3_600))
+        self.day_passed_at = self._cluster.clock.now()
         for _ in range(2):
             for replica in self._cluster.replicas:
                 async with replica.busy:
