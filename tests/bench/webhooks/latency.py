@@ -34,6 +34,7 @@ HEALTHY = 4
 PER_USER = 50
 EVENTS_PER_SECOND = 10
 HOSTILE_EVENTS_PER_SECOND = 5
+EXPORTS_PER_USER = 50
 PATIENCE_SECONDS = 120.0
 ALONE = "healthy endpoints alone"
 BACKLOG = "a backlog, healthy endpoints alone"
@@ -108,12 +109,17 @@ class Site:
 
     @asynccontextmanager
     async def keep_hostile_busy(self) -> AsyncIterator[None]:
-        """End exports of the other users, by turns, until the block ends."""
+        """End exports of the other users, by turns, until the block ends.
+
+        They are inserted before it, since this process and the service wait for each other to write.
+        """
+        job_ids = [await user.insert(EXPORTS_PER_USER) for user in self._hostile]
 
         async def end_exports() -> None:
-            for user in itertools.cycle(self._hostile):
-                (job_id,) = await user.insert(1)
-                await user.fail(job_id)
+            for number in itertools.count():
+                which = number % len(self._hostile)
+                job_ids[which] = job_ids[which] or await self._hostile[which].insert(EXPORTS_PER_USER)
+                await self._hostile[which].fail(job_ids[which].pop())
                 await asyncio.sleep(1 / HOSTILE_EVENTS_PER_SECOND)
 
         task = asyncio.create_task(end_exports())
