@@ -146,6 +146,7 @@ def _list_loops(base: Base, webhooks: Webhooks, jobs: Jobs) -> dict[str, Loop]:
         "watch": jobs.rescuer.run,
         "output leases": jobs.leases.run,
         "webhooks": webhooks.worker.run,
+        "webhook scan": webhooks.worker.scan,
         "streams": base.stream_timer.run,
         "keys": base.keys.run,
         **base.runner_parts.list_loops(base.database, base.hub, base.serializer),

@@ -90,15 +90,15 @@ class PendingEvents:
 class Outbox:
     """Write deliveries in the transactions of others.
 
-    `dirty_job_ids` are the jobs with new deliveries. The delivery worker takes them out when it learns that the
-    change of a job is committed; before the commit it would not see the deliveries. `completed_batches` are committed,
-    and not published yet.
+    `written` has the endpoints with new deliveries, by job or batch. The delivery worker takes them out when it learns
+    that the change of a job is committed; before the commit it would not see the deliveries. `completed_batches` are
+    committed, and not published yet.
     """
 
     def __init__(self, serializer: JobSerializer, clock: Callable[[], float] = time.time) -> None:
         self._serializer = serializer
         self._clock = clock
-        self.dirty_job_ids: set[str] = set()
+        self.written: defaultdict[str, set[str]] = defaultdict(set)
         self.completed_batches: list[CompletedBatch] = []
 
     async def write_in_session(self, session: AsyncSession) -> None:
@@ -153,14 +153,17 @@ class Outbox:
             users = to_json_array({batch.user_id for batch in completed})
             endpoints = await fetch(_select_endpoints(dialect), {"users": users, "jobs": "[]"})
             interested = [
-                notice_of_batch(batch, now).to_delivery(endpoint["endpoint_id"], new_id(now))
+                (batch, endpoint["endpoint_id"])
                 for batch in completed
                 for endpoint in endpoints
                 if _wants_batch(endpoint, batch)
             ]
             if interested:
-                await insert(interested)
-            self.dirty_job_ids.update(batch.batch_id for batch in completed)
+                await insert(
+                    [notice_of_batch(batch, now).to_delivery(to, new_id(now)) for batch, to in interested]
+                )
+            for batch, endpoint_id in interested:
+                self.written[batch.batch_id].add(endpoint_id)
         return completed
 
     def _build_deliveries(self, jobs: Sequence[Job], endpoints: EndpointRows) -> list[Row]:
@@ -189,7 +192,7 @@ class Outbox:
             ]:
                 payload = build_payload(job, self._serializer, now)
                 deliveries += [build_delivery(job, endpoint_id, payload, now) for endpoint_id in targets]
-                self.dirty_job_ids.add(job.job_id)
+                self.written[job.job_id].update(targets)
         return deliveries
 
 

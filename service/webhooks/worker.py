@@ -1,5 +1,9 @@
 """Send due deliveries: claim in batches, send concurrently, record in batches.
 
+There are rounds of three kinds (`scheduling.agenda`), one at a time: what belongs to endpoints that fail waits, so
+that it delays the others little. A round looks at the endpoints that are known to be ready (`scheduling.ready`); a scan
+finds the rest.
+
 An attempt is logged before it is sent, and its lease outlives every request. So if the process dies at any point, the
 delivery is sent again with the same `webhook-id`: at least once. Every replica may run a worker.
 """
@@ -7,6 +11,7 @@ delivery is sent again with the same `webhook-id`: at least once. Every replica 
 import asyncio
 import logging
 import random
+import sys
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -19,19 +24,22 @@ from service.clock import ClockCheck
 from service.metrics.traffic import WebhookMetrics
 from service.webhooks import deliveries
 from service.webhooks.clock_steps import correct_times
-from service.webhooks.deliveries import ClaimedDelivery, FinishedAttempt
+from service.webhooks.deliveries import FinishedAttempt
 from service.webhooks.models import Delivery, Endpoint
 from service.webhooks.outbox import Outbox
-from service.webhooks.retry_policy import AttemptResult
-from service.webhooks.scheduling.claims import WorkerConfig, claim_due
+from service.webhooks.scheduling.agenda import SUSPECT_PAUSE_SECONDS, Agenda, Round
+from service.webhooks.scheduling.attempts import Attempts
+from service.webhooks.scheduling.claims import Claim, WorkerConfig, claim_due
+from service.webhooks.scheduling.due_query import find_ready
 from service.webhooks.scheduling.endpoint_health import EndpointHealth
-from service.webhooks.scheduling.failure_log import log_turn
-from service.webhooks.scheduling.fairness import InFlight, count_by_endpoint
+from service.webhooks.scheduling.fairness import Occupancy
+from service.webhooks.scheduling.ready import LIMITS, ReadyEndpoints
 from service.webhooks.send import Sender, count_results
 
 logger = logging.getLogger("framehook.webhooks")
 
-MAX_PAUSE_SECONDS: Final = 0.02
+SPREAD_SECONDS: Final = SUSPECT_PAUSE_SECONDS / LIMITS[Round.SUSPECTS]
+"""Between the starts of attempts at suspects that were claimed together: each takes the event loop some time."""
 
 
 class DeliveryWorker:
@@ -56,54 +64,90 @@ class DeliveryWorker:
         self._config = config or WorkerConfig()
         self._clock = clock
         self._wakeup = asyncio.Event()
-        self._in_flight: dict[asyncio.Task[None], InFlight] = {}
+        self._scan_wakeup = asyncio.Event()
         self._about_to_start: list[Delivery] = []
         self._health = EndpointHealth(healthy_seconds=self._config.healthy_seconds)
-        self._finished: list[FinishedAttempt] = []
+        self._ready = ReadyEndpoints(self._health)
+        self._agenda = Agenda()
         self._clock_check = ClockCheck()
-        self._next_at = float("inf")
         self.metrics = metrics or WebhookMetrics()
-        self.metrics.in_flight.set_function(lambda: len(self._in_flight))
+        each = self._config.per_endpoint
+        self._attempts = Attempts(sender, self._health, self.metrics, self._on_attempt_end, each, clock)
+        self.metrics.in_flight.set_function(lambda: len(self._attempts.in_flight))
 
     @property
     def in_flight(self) -> int:
         """How many attempts this process is making now."""
-        return len(self._in_flight)
+        return len(self._attempts.in_flight)
 
     def wake(self) -> None:
-        """Look for due deliveries now instead of at the next poll."""
-        self._wakeup.set()
+        """Look for due deliveries of all endpoints now instead of at the next scan."""
+        self._scan_wakeup.set()
 
     def on_commit(self, job_ids: Collection[str]) -> None:
-        """Wake if the committed changes of these jobs wrote deliveries."""
-        if not self._outbox.dirty_job_ids.isdisjoint(job_ids):
-            self._outbox.dirty_job_ids.difference_update(job_ids)
-            self.wake()
+        """Serve the endpoints that the committed changes of these jobs wrote deliveries for."""
+        written = self._outbox.written
+        for job_id in written.keys() & job_ids:
+            self._add_ready(written.pop(job_id))
 
     async def run(self) -> None:
-        """Run rounds until cancelled; `stop` then releases what is in flight."""
+        """Make rounds until cancelled; `stop` then releases what is in flight."""
+        await self._find_ready()
+        for kind in Round:
+            self._agenda.request(kind, time.monotonic())
         while True:
             self._wakeup.clear()
             start = time.monotonic()
-            has_more = await self.run_round()
-            # Results that arrive during the pause are recorded together. It is as long as the round was, so that the
-            # database is free for others half of the time.
-            await asyncio.sleep(min(time.monotonic() - start, MAX_PAUSE_SECONDS))
-            if has_more:
+            if (due := self._agenda.take_due(start)) is not None:
+                await self.run_kind(due)
                 continue
             # Not `wait_for`: before Python 3.12 it loses a cancellation that arrives together with the result.
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._pause_seconds()):
+                async with asyncio.timeout(min(self._config.idle_seconds, self._agenda.seconds_left(start))):
                     await self._wakeup.wait()
 
-    def _pause_seconds(self) -> float:
-        """Return how long to wait: until the next poll, or until an endpoint's rate limit allows the next delivery."""
-        return min(self._config.idle_seconds, max(0.0, self._next_at - self._clock()))
+    async def scan(self) -> None:
+        """Find endpoints with due deliveries, once a second and when woken, until cancelled."""
+        while True:
+            self._scan_wakeup.clear()
+            start = time.monotonic()
+            await self._find_ready()
+            await asyncio.sleep(time.monotonic() - start)  # at most half of the time
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._config.idle_seconds):
+                    await self._scan_wakeup.wait()
+
+    async def run_kind(self, kind: Round) -> None:
+        """Make a round of one kind, if there is anything to do."""
+        start = time.monotonic()
+        finished = self._attempts.select_results(kind)
+        self._ready.add(attempt.delivery.endpoint_id for attempt in finished)
+        endpoint_ids = self._ready.take(kind, self._measure_occupancy(), now=self._clock())
+        if not finished and not endpoint_ids:
+            return
+        await self._run_round(
+            finished, endpoint_ids, spread_seconds=SPREAD_SECONDS if kind is Round.SUSPECTS else 0.0
+        )
+        self._agenda.record_round(kind, start, time.monotonic())
+        if finished or len(endpoint_ids) == LIMITS[kind]:
+            self._request_rounds(time.monotonic())  # what waits for a slot goes on with a result
 
     async def run_round(self) -> bool:
-        """Record finished attempts and start due ones; return whether there may be more."""
-        await self._correct_times()
-        finished = list(self._finished)
+        """Record all that has finished and start all that is due; return whether there may be more."""
+        await self._find_ready()
+        finished, occupancy, now = tuple(self._attempts.finished), self._measure_occupancy(), self._clock()
+        self._ready.add(attempt.delivery.endpoint_id for attempt in finished)
+        endpoint_ids = [
+            endpoint_id
+            for kind in (Round.PROMPT, Round.SUSPECTS)
+            for endpoint_id in self._ready.take(kind, occupancy, now=now, limit=sys.maxsize)
+        ]
+        return await self._run_round(finished, endpoint_ids)
+
+    async def _run_round(
+        self, finished: Sequence[FinishedAttempt], endpoint_ids: Sequence[str], *, spread_seconds: float = 0.0
+    ) -> bool:
+        """Record results, and start what is due for these endpoints."""
         start_before = time.monotonic() + self._config.start_within_seconds
         try:
             async with self._database.transaction() as session:
@@ -112,20 +156,22 @@ class DeliveryWorker:
                 claim = await claim_due(
                     session,
                     self._config,
-                    list(self._in_flight.values()),
+                    self._attempts.in_flight,
                     self._health,
+                    endpoint_ids=endpoint_ids,
                     listening=self._sender.listeners.endpoint_ids,
                     now=now,
                 )
                 # `stop` needs these: a cancellation may come right after the commit.
                 self._about_to_start = [claimed.delivery for claimed in claim.deliveries]
         except (IntegrityError, DataError):  # no outage: each round would fail with the same results
-            del self._finished[: len(finished)]  # their leases end, and the deliveries are sent again
+            self._attempts.forget(finished)  # their leases end, and the deliveries are sent again
             raise
-        self._next_at = claim.next_at
-        del self._finished[: len(finished)]  # after the commit: if it fails, the next round records them
+        self._attempts.forget(finished)  # after the commit: if it fails, the next round records them
         count_results(self.metrics, finished, claim.superseded, now=now)
-        self._start_attempts(claim.deliveries, start_before)
+        self._attempts.start(claim.deliveries, start_before, spread_seconds=spread_seconds)
+        self._about_to_start = []
+        self._note_left(claim)
         for endpoint in disabled:
             logger.warning("disabled endpoint %s: %s", endpoint.endpoint_id, endpoint.disabled_reason)
             self._notify_disabled(endpoint)
@@ -138,22 +184,26 @@ class DeliveryWorker:
 
     async def wait_idle(self) -> None:
         """Wait until nothing is in flight."""
-        while self._in_flight:
-            await asyncio.wait(list(self._in_flight))
+        await self._attempts.wait_idle()
 
     async def stop(self) -> None:
         """Cancel what is in flight, record what has finished and make the rest due again at once."""
-        started = [attempt.delivery for attempt in self._in_flight.values()] + self._about_to_start
-        for task in list(self._in_flight):
-            task.cancel()
-        await asyncio.gather(*self._in_flight, return_exceptions=True)
-        finished_ids = {attempt.delivery.delivery_id for attempt in self._finished}
+        started = [attempt.delivery for attempt in self._attempts.in_flight] + self._about_to_start
+        await self._attempts.cancel()
+        finished_ids = {attempt.delivery.delivery_id for attempt in self._attempts.finished}
         interrupted = [delivery for delivery in started if delivery.delivery_id not in finished_ids]
         async with self._database.transaction() as session:
             now = self._clock()
-            await deliveries.record_results(session, self._finished, random=random.random, now=now)
+            await deliveries.record_results(session, self._attempts.finished, random=random.random, now=now)
             await deliveries.release_interrupted(session, interrupted, now=now)
-        self._finished.clear()
+        self._attempts.finished.clear()
+
+    async def _find_ready(self) -> None:
+        """Find the endpoints that have due deliveries."""
+        await self._correct_times()
+        async with self._database.reading() as session:
+            listening = self._sender.listeners.endpoint_ids
+            self._add_ready(await find_ready(session, listening=listening, now=self._clock()))
 
     async def _correct_times(self) -> None:
         """Correct stored times that are in the future if the clock may have been set back."""
@@ -162,48 +212,37 @@ class DeliveryWorker:
             await correct_times(self._database, lease_seconds=self._config.lease_seconds, now=now)
         self._clock_check.record(now, checked=is_due)
 
-    def _start_attempts(self, batch: Sequence[ClaimedDelivery], start_before: float) -> None:
-        concurrent = count_by_endpoint(self._in_flight.values())
-        concurrent.update(claimed.delivery.endpoint_id for claimed in batch)
-        for claimed in batch:
-            endpoint_id = claimed.delivery.endpoint_id
-            task = asyncio.create_task(self._attempt(claimed, start_before, concurrent[endpoint_id]))
-            self._in_flight[task] = InFlight(claimed.delivery, time.monotonic())
-            self._health.record_start(endpoint_id)
-            task.add_done_callback(self._on_attempt_done)
-        self._about_to_start = []
+    def _add_ready(self, endpoint_ids: Collection[str]) -> None:
+        self._ready.add(endpoint_ids)
+        self._request_rounds(time.monotonic())
 
-    async def _attempt(self, claimed: ClaimedDelivery, start_before: float, concurrent: int) -> None:
-        if time.monotonic() > start_before:
-            return  # another replica may have sent a newer event by now; the lease ends by itself
-        result = await self._sender.send(claimed, now=self._clock())
-        endpoint_id = claimed.endpoint.endpoint_id
-        failures = self._health.failures(endpoint_id)
-        self._health.record_result(
-            endpoint_id,
-            delivered=result.is_delivered,
-            seconds=result.seconds,
-            now=self._clock(),
-            in_flight=max(concurrent, count_by_endpoint(self._in_flight.values())[endpoint_id]),
-            maximum=self._config.per_endpoint,
-        )
-        log_turn(claimed.endpoint, result, failures, self._health.failures(endpoint_id))
-        attempt = FinishedAttempt(claimed.delivery, result)
-        if result.is_recorded:
-            count_results(self.metrics, [attempt], 0, now=self._clock())
+    def _request_rounds(self, at: float) -> None:
+        """Ask for rounds for all endpoints that are ready."""
+        for kind in self._ready.kinds:
+            self._agenda.request(kind, at)
+        self._wakeup.set()
+
+    def _note_left(self, claim: Claim) -> None:
+        """Keep the endpoints that have more that is due, and ask for the rounds that they can go on in."""
+        self._ready.add(claim.left)
+        if claim.has_more:
+            self._request_rounds(time.monotonic())
+        if claim.paced:
+            self._ready.delay(claim.paced)
+            at = time.monotonic() + max(0.0, min(claim.paced.values()) - self._clock())
+            self._agenda.request(Round.PROMPT, at)
+            self._agenda.request(Round.SUSPECTS, at)
+
+    def _measure_occupancy(self) -> Occupancy:
+        total, each = self._config.max_in_flight, self._config.per_endpoint
+        return Occupancy.measure(self._attempts.in_flight, self._health, total=total, per_endpoint=each)
+
+    def _on_attempt_end(self, delivery: Delivery, finished: FinishedAttempt | None) -> None:
+        now = time.monotonic()
+        if finished is None:
+            self._add_ready((delivery.endpoint_id,))
+        elif finished.result.is_delivered:
+            self._agenda.request_gathered(now)
         else:
-            self._finished.append(attempt)
-
-    def _on_attempt_done(self, task: "asyncio.Task[None]") -> None:
-        delivery = self._in_flight.pop(task).delivery
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error(
-                "delivery %s was not sent: %s", delivery.delivery_id, type(error).__name__, exc_info=error
-            )
-            result = AttemptResult(
-                0.0,
-                error_code="internal_error",
-                error_message="The service failed to send this; the error is in its log.",
-            )
-            self._finished.append(FinishedAttempt(delivery, result))
-        self.wake()
+            self._agenda.request(Round.RESULTS, now)
+        self._wakeup.set()

@@ -136,32 +136,31 @@ def publish_before_commit() -> None:
 def outbox_after_commit() -> None:
     """Write the outbox in a transaction of its own, shortly after the change."""
     owed: list[Job] = []
-    write_in_session, run_original = Outbox.write_in_session, DeliveryWorker.run_round
+    write_in_session, find_original = Outbox.write_in_session, DeliveryWorker._find_ready
 
-    async def later_in_session(outbox: Outbox, session: AsyncSession) -> None:
-        owe(outbox, session.info.pop(CHANGED_JOBS, ()))
+    async def later_in_session(_outbox: Outbox, session: AsyncSession) -> None:
+        owe(session.info.pop(CHANGED_JOBS, ()))
 
-    def owe(outbox: Outbox, jobs: Sequence[Job]) -> None:
+    def owe(jobs: Sequence[Job]) -> None:
         owed.extend(jobs)
-        outbox.dirty_job_ids.update(job.job_id for job in jobs)
 
     async def write_in_batch(
-        outbox: Outbox, _connection: object, _dialect: object, events: PendingEvents
+        _outbox: Outbox, _connection: object, _dialect: object, events: PendingEvents
     ) -> None:
-        owe(outbox, events.jobs)
+        owe(events.jobs)
 
-    async def round_(delivery_worker: DeliveryWorker) -> bool:
+    async def find_ready(delivery_worker: DeliveryWorker) -> None:
         due, owed[:] = list(owed), []
         if due:
             await asyncio.sleep(SLOW_DISK_SECONDS)
             async with delivery_worker._database.transaction() as session:
                 session.info[CHANGED_JOBS] = due
                 await write_in_session(delivery_worker._outbox, session)
-        return await run_original(delivery_worker)
+        await find_original(delivery_worker)
 
     _replace(Outbox, "write_in_session", later_in_session)
     _replace(Outbox, "write_in_batch", write_in_batch)
-    _replace(DeliveryWorker, "run_round", round_)
+    _replace(DeliveryWorker, "_find_ready", find_ready)
 
 
 def new_id_per_attempt() -> None:

@@ -1,7 +1,7 @@
 """Claim the deliveries that a worker sends next."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -40,12 +40,16 @@ class WorkerConfig:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a round has claimed; `next_at` is when the first of the endpoints that have to wait for it may go on."""
+    """What a round has claimed.
+
+    `left` are endpoints that may have more that is due; `paced` says when those with a rate limit may go on.
+    """
 
     deliveries: Sequence[ClaimedDelivery] = ()
     superseded: int = 0
     has_more: bool = False
-    next_at: float = field(default=float("inf"))
+    left: Sequence[str] = ()
+    paced: Mapping[str, float] = field(default_factory=dict)
 
 
 async def claim_due(
@@ -54,17 +58,20 @@ async def claim_due(
     in_flight: Sequence[InFlight],
     health: EndpointHealth,
     *,
+    endpoint_ids: Sequence[str],
     listening: Sequence[str],
     now: float,
 ) -> Claim:
-    """Claim what is due, as far as there are slots and the limits of endpoints allow it."""
-    if len(in_flight) >= config.max_in_flight:
-        return Claim()
+    """Claim what is due for these endpoints, as far as there are slots and the limits of endpoints allow it."""
+    if not endpoint_ids or len(in_flight) >= config.max_in_flight:
+        return Claim(left=endpoint_ids)
     # Two replicas that claim at the same time could send two states of one export in any order.
     await dialect_of(session).lock(session, _CLAIM_LOCK)
     here = [attempt.delivery.delivery_id for attempt in in_flight]
     each = config.per_endpoint
-    backlogs = await select_due(session, each=each, in_flight_here=here, listening=listening, now=now)
+    backlogs = await select_due(
+        session, endpoint_ids=endpoint_ids, each=each, in_flight_here=here, listening=listening, now=now
+    )
     inactive = [backlog.endpoint_id for backlog in backlogs if not backlog.enabled]
     has_more = bool(inactive) and await endpoint_status.fail_pending(session, inactive, now=now)
     active = [backlog for backlog in backlogs if backlog.enabled]
@@ -77,15 +84,22 @@ async def claim_due(
         now=now,
         in_flight_here=here,
     )
-    next_at = await _advance_paces(session, active, claimed, now)
-    return Claim(claimed, len(superseded), has_more or bool(superseded), next_at)
+    counts = Counter(delivery.endpoint.endpoint_id for delivery in claimed)
+    paced = await _advance_paces(session, active, counts, now)
+    left = [backlog.endpoint_id for backlog in active if _has_more(backlog, counts, each)]
+    left = [endpoint_id for endpoint_id in left if endpoint_id not in paced] + inactive * has_more
+    return Claim(claimed, len(superseded), has_more or bool(superseded), left, paced)
+
+
+def _has_more(backlog: DueBacklog, counts: Counter[str], each: int) -> bool:
+    """Tell whether more may be due than was claimed: at most `each` was selected."""
+    return not counts[backlog.endpoint_id] == len(backlog.due) < each
 
 
 async def _advance_paces(
-    session: AsyncSession, backlogs: Sequence[DueBacklog], claimed: Sequence[ClaimedDelivery], now: float
-) -> float:
-    """Count what was claimed against the rate limits; return when the first limited endpoint may go on."""
-    counts = Counter(delivery.endpoint.endpoint_id for delivery in claimed)
+    session: AsyncSession, backlogs: Sequence[DueBacklog], counts: Counter[str], now: float
+) -> Mapping[str, float]:
+    """Count what was claimed against the rate limits; return when each endpoint that has to wait may go on."""
     paces = {
         backlog.endpoint_id: backlog.pace.advance(count, now) if count else backlog.pace
         for backlog in backlogs
@@ -93,4 +107,4 @@ async def _advance_paces(
         for count in [counts[backlog.endpoint_id]]
     }
     await save_paces(session, {name: pace for name, pace in paces.items() if counts[name]})
-    return min((pace.next_at for pace in paces.values() if pace.next_at > now), default=float("inf"))
+    return {name: pace.next_at for name, pace in paces.items() if pace.next_at > now}

@@ -78,6 +78,46 @@ class Capacity:
         return min(self.total // 4 - self.extra, self.free - max(1, self.total // 8))
 
 
+@dataclass(frozen=True)
+class Occupancy:
+    """The attempts that are in flight, and what they leave free."""
+
+    health: EndpointHealth
+    capacity: Capacity
+    in_flight: Counter[str]
+    slow: frozenset[str]
+
+    @classmethod
+    def measure(
+        cls, attempts: Sequence[InFlight], health: EndpointHealth, *, total: int, per_endpoint: int
+    ) -> "Occupancy":
+        """Count the attempts, and those of healthy endpoints among them."""
+        in_flight = count_by_endpoint(attempts)
+        slow_since = time.monotonic() - health.healthy_seconds
+        slow = frozenset(attempt.delivery.endpoint_id for attempt in attempts if attempt.at < slow_since)
+        healthy = {endpoint_id for endpoint_id in in_flight if health.is_healthy(endpoint_id)} - slow
+        healthy_count = sum(in_flight[endpoint_id] for endpoint_id in healthy)
+        extra = sum(count - 1 for endpoint_id, count in in_flight.items() if endpoint_id not in healthy)
+        unproven_count = in_flight.total() - healthy_count
+        capacity = Capacity(total, per_endpoint, healthy_count, unproven_count, extra)
+        return cls(health, capacity, in_flight, slow)
+
+    def is_healthy(self, endpoint_id: str) -> bool:
+        """Tell whether the endpoint responds fast, as far as is known."""
+        return self.health.is_healthy(endpoint_id) and endpoint_id not in self.slow
+
+    def has_slot(self, endpoint_id: str) -> bool:
+        """Tell whether there is a free slot for endpoints such as this one."""
+        capacity = self.capacity
+        return (capacity.free_for_healthy if self.is_healthy(endpoint_id) else capacity.free_for_unproven) > 0
+
+    def has_room(self, endpoint_id: str) -> bool:
+        """Tell whether the endpoint may be sent another delivery beside those in flight."""
+        each = self.capacity.per_endpoint
+        limit = each if self.is_healthy(endpoint_id) else min(self.health.concurrency(endpoint_id), each)
+        return self.in_flight[endpoint_id] < limit
+
+
 def select_deliveries(
     due: Sequence[DueBacklog],
     attempts: Sequence[InFlight],
@@ -88,28 +128,20 @@ def select_deliveries(
     now: float,
 ) -> list[str]:
     """Return the ids of the deliveries to send next, within rate limits; endpoints that are backing off get none."""
-    in_flight = count_by_endpoint(attempts)
-    slow_since = time.monotonic() - health.healthy_seconds
-    slow = {attempt.delivery.endpoint_id for attempt in attempts if attempt.at < slow_since}
+    occupancy = Occupancy.measure(attempts, health, total=total, per_endpoint=per_endpoint)
     backlogs = [
         EndpointBacklog(
             backlog.endpoint_id,
             backlog.due if backlog.pace is None else backlog.due[: backlog.pace.count_allowed(now)],
-            healthy=health.is_healthy(backlog.endpoint_id)
-            and backlog.endpoint_id not in slow
-            and not backlog.failing,
-            in_flight=in_flight[backlog.endpoint_id],
+            healthy=occupancy.is_healthy(backlog.endpoint_id) and not backlog.failing,
+            in_flight=occupancy.in_flight[backlog.endpoint_id],
             last_served=health.last_served(backlog.endpoint_id),
             concurrency=1 if backlog.failing else health.concurrency(backlog.endpoint_id),
         )
         for backlog in due
         if not health.is_backing_off(backlog.endpoint_id, now=now)
     ]
-    healthy = {endpoint_id for endpoint_id in in_flight if health.is_healthy(endpoint_id)} - slow
-    healthy_count = sum(in_flight[endpoint_id] for endpoint_id in healthy)
-    extra = sum(count - 1 for endpoint_id, count in in_flight.items() if endpoint_id not in healthy)
-    capacity = Capacity(total, per_endpoint, healthy_count, in_flight.total() - healthy_count, extra)
-    return share_slots(backlogs, capacity)
+    return share_slots(backlogs, occupancy.capacity)
 
 
 def share_slots(backlogs: Sequence[EndpointBacklog], capacity: Capacity) -> list[str]:

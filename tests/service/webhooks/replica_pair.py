@@ -67,7 +67,7 @@ class ReplicaPair:
 
     async def kill(self, which: int) -> None:
         """Replace a worker as after a power cut: its unrecorded results are lost."""
-        attempts = list(self.workers[which]._in_flight)
+        attempts = list(self.workers[which]._attempts.tasks)
         self.workers[which] = self._build_worker()
         for attempt in attempts:
             attempt.cancel()

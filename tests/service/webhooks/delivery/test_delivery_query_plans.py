@@ -15,7 +15,7 @@ from service.webhooks import clock_steps, deliveries, endpoint_status, endpoints
 from service.webhooks.deliveries import FinishedAttempt
 from service.webhooks.models import DELIVERIES, ENDPOINTS, DisabledReason
 from service.webhooks.retry_policy import AttemptResult
-from service.webhooks.scheduling.due_query import read_backlog, select_due
+from service.webhooks.scheduling.due_query import find_ready, read_backlog, select_due
 from service.webhooks.statistics import read_statistics
 from tests.service.webhooks.webhook_harness import BEGIN, WebhookHarness, open_harness
 from tests.support.job_factory import Row
@@ -70,6 +70,10 @@ async def _claim_and_record(session: AsyncSession) -> None:
 
 WORK: dict[str, Work] = {
     "due": lambda session: select_due(session, each=8, in_flight_here=["p00001"], now=BEGIN),
+    "due for some": lambda session: select_due(
+        session, endpoint_ids=["ep_0001", DEAD], each=8, in_flight_here=["p00001"], now=BEGIN
+    ),
+    "ready": lambda session: find_ready(session, listening=[], now=BEGIN),
     "claim and record": _claim_and_record,
     "forget": lambda session: endpoints.delete_deliveries(session, "ep_0001"),
     "give up": lambda session: endpoint_status.fail_pending(session, ["ep_gone"], now=BEGIN),

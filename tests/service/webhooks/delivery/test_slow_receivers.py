@@ -55,11 +55,11 @@ async def open_slow_harness(database: Database) -> AsyncIterator[WebhookHarness]
 
 async def deliver_in_batches(harness: WebhookHarness, receiver: GatedReceiver) -> list[int]:
     """Deliver all that is due; return how many were in flight at each response."""
-    hanging = set(harness.worker._in_flight)
+    hanging = set(harness.worker._attempts.tasks)
     sizes: list[int] = []
     while True:
         await harness.worker.run_round()
-        attempts = set(harness.worker._in_flight) - hanging
+        attempts = set(harness.worker._attempts.tasks) - hanging
         if not attempts:
             return sizes
         sizes.append(len(attempts))

@@ -269,7 +269,7 @@ async def test_a_process_that_dies_with_a_delivery_leaves_it_to_the_next_listene
 ) -> None:
     with harness.sender.listeners.connect(listener.endpoint_id) as connection:
         await take(harness, connection)
-        attempts = list(harness.worker._in_flight)
+        attempts = list(harness.worker._attempts.tasks)
         harness.worker = DeliveryWorker(
             harness.database,
             harness.sender,
