@@ -13,7 +13,7 @@ SLACK_SECONDS: Final = 5.0
 CHECK_SECONDS: Final = 3_600.0
 COMMIT_SECONDS: Final = 30.0
 """Within this time a transaction commits what it has read from the clock."""
-STEP_SECONDS: Final = 60.0
+STEP_SECONDS: Final = 600.0
 """A clock that gets ahead by less at a time was corrected, not set."""
 HOLD_SECONDS: Final = 3_600.0
 
