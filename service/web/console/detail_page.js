@@ -22,7 +22,7 @@ export default class DetailPage {
 		this.players = h("div.players");
 		this.facts = h("div");
 		this.options = new Options();
-		this.editing = h("details", { ontoggle: () => this.#fillFields() }, h("summary", "Edit"), form("page", () => app.run(() => this.#save()), this.options, h("div.buttons", h("button.primary", "Save"))));
+		this.editing = h("details", h("summary", { onclick: () => this.#fillFields() }, "Edit"), form("page", () => app.run(() => this.#save()), this.options, h("div.buttons", h("button.primary", "Save"))));
 		this.chart = h("div");
 		this.log = h("div");
 		this.config = h("pre", { tabindex: 0, "aria-label": "Config" });

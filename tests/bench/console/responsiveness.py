@@ -32,6 +32,7 @@ FIRST_ROW = """() => {
 }"""
 CHANGE_EACH_FRAME = """async ([exports, frames]) => {
     const { ExportStore } = await import("/console/export_store.js");
+    const { button } = await import("/console/dom.js");
     const { default: ListPage } = await import("/console/list_page.js");
     const time = (index) => new Date(Date.UTC(2026, 0, 1) + index * 60_000).toISOString();
     const jobs = Array.from({ length: exports }, (_, index) => ({
@@ -42,7 +43,7 @@ CHANGE_EACH_FRAME = """async ([exports, frames]) => {
     const call = async () => ({ exports: jobs, next_cursor: null });
     const messages = { areNotificationsOn: false };
     const store = new ExportStore({}, { onProgress: () => {} });
-    const page = new ListPage({ call, store, messages });
+    const page = new ListPage({ button, call, store, messages });
     document.querySelector("main").replaceChildren(page.element);
     await page.start();
     for (let number = 1; number <= frames; number += 1) {
