@@ -96,9 +96,6 @@ def _add_parameter(options: Options, name: str, parameter: str) -> Options:
 
 
 _WITHOUT_AVX512 = "asm=AVX2"
-# The lookahead in a thread of its own holds four more frames and gives the same output. It is 15 % of the work of
-# `standard`, so two cores are busy without that thread.
-_LOOKAHEAD_IN_LINE, _FEW_CORES = "sync-lookahead=0", 2
 # x264's own default, but capped: on machines with very many cores more threads only cost memory and quality.
 _MAX_X264_THREADS = 16
 # These two have their own thread pools, and options for them.
@@ -131,12 +128,8 @@ def nvenc_encoder(codec: Codec, quality: Quality) -> Encoder:
 def software_encoder(codec: Codec, quality: Quality, fallback_reason: str) -> Encoder:
     """Return the software encoder, which every machine has."""
     name, by_quality = _SOFTWARE[codec]
-    options, threads, cores = by_quality[quality], 0, count_cores()
-    if name == "libx264":
-        threads = min(_MAX_X264_THREADS, max(1, cores * 3 // 2))
-        if cores <= _FEW_CORES:
-            options = _add_parameter(options, "x264-params", _LOOKAHEAD_IN_LINE)
-    return Encoder(name, options, CODEC_TAGS.get(codec), fallback_reason, threads)
+    threads = min(_MAX_X264_THREADS, max(1, count_cores() * 3 // 2)) if name == "libx264" else 0
+    return Encoder(name, by_quality[quality], CODEC_TAGS.get(codec), fallback_reason, threads)
 
 
 @cache
