@@ -12,7 +12,7 @@ import standardwebhooks
 from tests.faults.checkers.batch_checks import find_open_batches, find_wrong_batch, find_wrong_totals
 from tests.faults.checkers.callback_checker import ReportedStep, StateBefore, find_wrong_acceptance
 from tests.faults.checkers.database_reader import BatchRow, DatabaseReader, Row
-from tests.faults.checkers.delivery_checks import check_delivery_log, find_wrong_erasures
+from tests.faults.checkers.delivery_checks import LoggedAttempt, check_delivery_log, find_wrong_erasures
 from tests.faults.checkers.erasure_checks import find_unexpired, find_wrong_expiries, list_files
 from tests.faults.checkers.inbox_checker import Inbox
 from tests.faults.checkers.stream_checker import StreamChecker
@@ -78,6 +78,14 @@ def test_a_batch_is_complete_in_the_end_or_gone() -> None:
 def test_nothing_of_an_erased_export_is_left_in_its_deliveries() -> None:
     assert not list(check_delivery_log([build_delivery()], {}, {}, ["job"]))
     assert list(check_delivery_log([build_delivery(payload="{}")], {}, {}, ["job"]))
+
+
+def test_a_delivery_that_succeeded_waits_only_if_it_was_requested_again() -> None:
+    logged = {"del": [LoggedAttempt("del", 1, 0.1, 204, None)]}
+    for requested in (True, False):
+        pending = build_delivery(state="pending", attempts=1, requested=requested)
+        wrong = list(check_delivery_log([pending], logged, {}))
+        assert any("it is pending, and the log shows" in sentence for sentence in wrong) is not requested
 
 
 @pytest.mark.parametrize(
