@@ -77,7 +77,7 @@ class Sender:
         self._failures = 0  # in a row
         self._sent_at = float("-inf")
         self._progress_due = float("-inf")
-        self._finished = False
+        self._finished = False  # by a last report, which need not be stored yet
         self._stopped = False
         self._closed = True
         self.gpu_meter: Callable[[], float] | None = None
@@ -111,18 +111,25 @@ class Sender:
             self._changed.notify_all()
 
     def deliver(self, kind: EventType, report: Report, deadline: float) -> CallbackResponse | None:
-        """Send `report` until there is a final response; None if the monotonic `deadline` passes or it is closed."""
+        """Send `report` until there is a final response; None if the monotonic `deadline` passes or it is closed.
+
+        Two threads may wait: a last report takes the place of the start, and nothing is offered after it.
+        """
         pending = PendingCallback(kind, report, deadline)
         with self._changed:
             if kind.is_terminal:
-                self._heartbeat = None
-            self._awaited = pending
+                self._heartbeat, self._finished = None, True
+            if kind.is_terminal or not self._finished:
+                self._awaited = pending
             self._changed.notify_all()
             try:
                 while pending.response is None and not self._idle and self._clock.monotonic() < deadline:
                     self._clock.wait(self._changed, deadline)
             finally:
-                self._awaited = None
+                if self._awaited is pending:
+                    self._awaited = None
+                if kind.is_terminal:
+                    self._progress.clear()
             return pending.response
 
     @property
@@ -209,10 +216,8 @@ class Sender:
     def _note_stored(self, pending: PendingCallback) -> None:
         self._stored_phase = pending.report.phase
         if pending.kind.is_terminal:
-            self._finished = True
             self._progress.clear()
-            self._heartbeat = None
-        elif self._heartbeat is None and pending.kind is EventType.STARTED:
+        elif self._heartbeat is None and not self._finished and pending.kind is EventType.STARTED:
             self._heartbeat = pending.report
 
     def _postpone(self, pending: PendingCallback, response: CallbackResponse) -> None:

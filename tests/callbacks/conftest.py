@@ -37,5 +37,5 @@ def fast_reporter(service: Receiver, clock: FakeClock) -> Iterator[Reporter]:
 
 @pytest.fixture
 def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(1) as executor:
+    with ThreadPoolExecutor(2) as executor:
         yield executor

@@ -164,6 +164,11 @@ class FakeClock(Clock):
                 TIMEOUT_SECONDS,
             ), f"no thread sleeps for {seconds} s, but {self._sleepers.values()}"
 
+    def wait_for_sleepers(self, count: int) -> None:
+        """Wait until so many threads sleep."""
+        with self._sleeping:
+            assert self._sleeping.wait_for(lambda: len(self._sleepers) == count, TIMEOUT_SECONDS)
+
     def advance(self, seconds: float) -> None:
         """Wait until a thread sleeps for exactly so long, and wake it."""
         self.wait_for_sleeper(seconds)

@@ -26,6 +26,25 @@ from tests.callbacks.scripted_server import (
 HEARTBEAT_SECONDS = 15.0
 
 
+def test_a_failure_that_a_watchdog_reports_during_the_start_is_sent_until_it_is_stored(
+    service: Receiver, reporter: Reporter, clock: FakeClock, pool: ThreadPoolExecutor
+) -> None:
+    answered = threading.Event()
+    service.script(ScriptedResponse(release=answered), 503)
+    started = pool.submit(reporter.report_started)
+    service.take()
+    failed = pool.submit(reporter.report_failed, FAILURE, 1)
+    clock.wait_for_sleepers(2)
+    answered.set()
+    started.result(TIMEOUT_SECONDS)
+    first = service.take()
+    reporter.report_progress(Phase.PROCESSING, 50, "The run goes on until it is ended")
+    clock.advance(0.5)
+    failed.result(TIMEOUT_SECONDS)
+    assert service.take().raw == first.raw
+    assert service.take_all() == []
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_retry_waits_as_asked_and_sends_the_same_body_signed_afresh(
     service: Receiver, reporter: Reporter, clock: FakeClock, pool: ThreadPoolExecutor, status: int
