@@ -21,8 +21,7 @@ MAX_TRACKED: Final = 10_000
 @dataclass
 class _Record:
     served: int = 0
-    healthy: bool = False
-    suspect: bool = False
+    healthy: bool | None = None  # until the first result
     failures: int = 0
     backing_off_until: float = 0.0
     limit: ConcurrencyLimit = field(default_factory=ConcurrencyLimit)
@@ -60,7 +59,6 @@ class EndpointHealth:
         if record is None:
             return
         record.healthy = delivered and seconds < self.healthy_seconds
-        record.suspect = not record.healthy
         record.failures = 0 if delivered else record.failures + 1
         backoff_seconds = 2.0 ** min(record.failures - FAILURES_BEFORE_BACKOFF, 9)
         is_backing_off = backoff_seconds >= 1
@@ -81,12 +79,12 @@ class EndpointHealth:
     def is_healthy(self, endpoint_id: str) -> bool:
         """Tell whether the last attempt was delivered, and fast."""
         record = self._records.get(endpoint_id)
-        return record is not None and record.healthy
+        return record is not None and record.healthy is True
 
     def is_suspect(self, endpoint_id: str) -> bool:
         """Tell whether the last attempt failed or was slow; an endpoint without a history is no suspect."""
         record = self._records.get(endpoint_id)
-        return record is not None and record.suspect
+        return record is not None and record.healthy is False
 
     def failures(self, endpoint_id: str) -> int:
         """Return how many attempts have failed in a row."""
