@@ -113,38 +113,31 @@ class FileCheck:
         return None
 
     async def _read_rows(self) -> _Rows:
-        columns = (
-            *(JOBS.c.user_id, JOBS.c.job_id, JOBS.c.output_key, JOBS.c.output_size, JOBS.c.status),
-            JOBS.c.expires_at,
-        )
+        output = (JOBS.c.output_key, JOBS.c.output_size, JOBS.c.status, JOBS.c.expires_at)
         async with self._database.reading() as session:
-            jobs = list(await session.execute(select(*columns).where(JOBS.c.expiry_step < EXPIRED)))
+            exports = select(JOBS.c.user_id, JOBS.c.job_id, *output).where(JOBS.c.expiry_step < EXPIRED)
+            jobs = list(await session.execute(exports))
             uploaded = [Upload(**row) for row in (await session.execute(select(UPLOADS))).mappings()]
             erasures = list(
                 await session.execute(select(ERASURES.c.user_id, ERASURES.c.job_id, ERASURES.c.output_key))
             )
         user_ids = {job.user_id for job in jobs} | {upload.user_id for upload in uploaded}
-        done = [job for job in jobs if self._needs_file(job.status, job.expires_at)]
-        written = {
-            (user_folder(job.user_id), job.output_key)
-            for job in jobs
-            if not self._needs_file(job.status, job.expires_at)
-        }
-        written |= {(user_folder(user), key) for user, _, key in erasures if key}
+        now = self._clock()
+        outputs, written = {}, {(user_folder(user), key) for user, _, key in erasures if key}
+        for job in jobs:
+            place = (user_folder(job.user_id), job.output_key)
+            if _needs_file(job.status, job.expires_at, now):
+                outputs[place] = (job.job_id, job.output_size)
+            else:
+                written.add(place)
         return _Rows(
-            outputs={
-                (user_folder(job.user_id), job.output_key): (job.job_id, job.output_size) for job in done
-            },
+            outputs=outputs,
             written=frozenset(written),
             active=frozenset(job.job_id for job in jobs if job.status in ACTIVE),
             uploads={(user_folder(upload.user_id), upload.key): upload for upload in uploaded},
             erased=frozenset((user_folder(user), name) for user, name, _ in erasures),
             users={user_folder(user_id): user_id for user_id in user_ids},
         )
-
-    def _needs_file(self, status: str, expires_at: float | None) -> bool:
-        """Tell whether the output of an export must be there; a service deletes one whose time is over."""
-        return status == Status.COMPLETE and (expires_at is None or expires_at > self._clock())
 
     async def _let_expire(self, job_id: str) -> None:
         """Let the export expire now: a service then says so to all who have to know, and frees its room."""
@@ -171,3 +164,8 @@ class FileCheck:
         )
         async with self._database.transaction() as session:
             await uploads.insert_upload(session, upload)
+
+
+def _needs_file(status: str, expires_at: float | None, now: float) -> bool:
+    """Tell whether the output of an export must be there; a service deletes one whose time is over."""
+    return status == Status.COMPLETE and (expires_at is None or expires_at > now)
