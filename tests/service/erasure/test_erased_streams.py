@@ -9,6 +9,7 @@ from websockets.exceptions import InvalidStatus
 
 from service.settings import Settings
 from tests.conftest import delete_all_rows
+from tests.support.fakes import FakeRunner
 from tests.support.stream_calls import events_path, receive_job, socket_url, wait_close_code
 from tests.support.stream_server import Road, StreamServer, open_server
 
@@ -72,8 +73,9 @@ async def test_a_stream_of_all_exports_says_which_was_erased_on_any_replica(
 ) -> None:
     await delete_all_rows(postgresql_url)
     shared = settings.model_copy(update={"database_url": postgresql_url})
-    first = await stack.enter_async_context(open_server(shared))
-    second = await stack.enter_async_context(open_server(shared))
+    runner = FakeRunner()  # of both, as either may start the run
+    first = await stack.enter_async_context(open_server(shared, runner))
+    second = await stack.enter_async_context(open_server(shared, runner))
     async with second.events("/api/exports/events") as events:
         await events.snapshot()
         run = await first.submit_export()
