@@ -203,7 +203,7 @@ class DeliveryWorker:
         await self._correct_times()
         async with self._database.reading() as session:
             listening = self._sender.listeners.endpoint_ids
-            self._add_ready(await find_ready(session, listening=listening, now=self._clock()))
+            self._add_ready(await find_ready(session, now=self._clock(), listening=listening))
 
     async def _correct_times(self) -> None:
         """Correct stored times that are in the future if the clock may have been set back."""

@@ -13,20 +13,18 @@ from service.metrics.database_figures import Backlog
 from service.webhooks.ordering import in_flight_json, is_blocked, is_in_flight_here
 from service.webhooks.scheduling.pacing import Pace
 
+_IS_SERVED: Final = """endpoint.enabled
+        AND (endpoint.kind = 'url' OR endpoint.endpoint_id IN (SELECT value FROM {listening}))"""
 # The recursion jumps from endpoint to endpoint in the partial index on pending rows, so that a long backlog of one
-# endpoint costs the others nothing.
-_ALL_WAITING: Final = """
+# endpoint costs the others nothing. An endpoint that is disabled or deleted is found as long as it has pending rows.
+_FIND_READY_TEMPLATE: Final = f"""
+WITH RECURSIVE waiting (endpoint_id) AS (
     SELECT min(endpoint_id) FROM webhook_deliveries WHERE state = 'pending'
     UNION ALL
     SELECT (SELECT min(later.endpoint_id) FROM webhook_deliveries AS later
         WHERE later.state = 'pending' AND later.endpoint_id > waiting.endpoint_id)
     FROM waiting WHERE waiting.endpoint_id IS NOT NULL
-"""
-_IS_SERVED: Final = """endpoint.enabled
-        AND (endpoint.kind = 'url' OR endpoint.endpoint_id IN (SELECT value FROM {listening}))"""
-# An endpoint that is disabled or deleted is found as long as it has pending deliveries.
-_FIND_READY_TEMPLATE: Final = f"""
-WITH RECURSIVE waiting (endpoint_id) AS ({_ALL_WAITING})
+)
 SELECT waiting.endpoint_id
 FROM waiting LEFT JOIN webhook_endpoints AS endpoint ON endpoint.endpoint_id = waiting.endpoint_id
 WHERE waiting.endpoint_id IS NOT NULL AND CASE WHEN {_IS_SERVED}
@@ -35,7 +33,7 @@ WHERE waiting.endpoint_id IS NOT NULL AND CASE WHEN {_IS_SERVED}
     ELSE endpoint.endpoint_id IS NULL OR NOT endpoint.enabled END
 """  # noqa: S608 - constants only
 _SELECT_DUE_TEMPLATE: Final = f"""
-WITH RECURSIVE waiting (endpoint_id) AS ({{waiting}})
+WITH waiting (endpoint_id) AS (SELECT DISTINCT value FROM {{endpoints}})
 SELECT waiting.endpoint_id, endpoint.enabled, endpoint.failing_since,
     endpoint.rate_limit, pacing.next_at,
     CASE WHEN {_IS_SERVED} THEN
@@ -46,7 +44,6 @@ SELECT waiting.endpoint_id, endpoint.enabled, endpoint.failing_since,
         ORDER BY due.next_at LIMIT :each) AS few) END
 FROM waiting LEFT JOIN webhook_endpoints AS endpoint ON endpoint.endpoint_id = waiting.endpoint_id
     LEFT JOIN webhook_pacing AS pacing ON pacing.endpoint_id = waiting.endpoint_id
-WHERE waiting.endpoint_id IS NOT NULL
 """  # noqa: S608 - constants only
 # The index on `scheduled_at` has all columns of this, so that no row of a long backlog is read.
 _READ_BACKLOG: Final = text("""
@@ -73,21 +70,24 @@ class DueBacklog:
 async def select_due(
     session: AsyncSession,
     *,
+    endpoint_ids: Sequence[str],
     each: int,
     in_flight_here: Sequence[str],
     now: float,
     listening: Sequence[str] = (),
-    endpoint_ids: Sequence[str] | None = None,
 ) -> list[DueBacklog]:
-    """Return what is due, at most `each` per endpoint, without `in_flight_here`, of all endpoints or of these.
+    """Return what is due for these endpoints, at most `each` per endpoint, without `in_flight_here`.
 
     `listening` are the endpoints with a listener at this process: what is due for other listeners stays.
     """
-    statement = _select_due_statement(dialect_of(session), endpoint_ids is None)
-    parameters = {"now": now, "each": each, "here": in_flight_json(in_flight_here)}
-    parameters["listening"] = to_json_array(listening)
-    if endpoint_ids is not None:
-        parameters["endpoints"] = to_json_array(endpoint_ids)
+    statement = _select_due_statement(dialect_of(session))
+    parameters = {
+        "endpoints": to_json_array(endpoint_ids),
+        "now": now,
+        "each": each,
+        "here": in_flight_json(in_flight_here),
+        "listening": to_json_array(listening),
+    }
     rows = (await session.execute(statement, parameters)).all()
     backlogs = [
         DueBacklog(
@@ -102,7 +102,7 @@ async def select_due(
     return [backlog for backlog in backlogs if backlog.due or not backlog.enabled]
 
 
-async def find_ready(session: AsyncSession, *, listening: Sequence[str], now: float) -> list[str]:
+async def find_ready(session: AsyncSession, *, now: float, listening: Sequence[str] = ()) -> list[str]:
     """Return the endpoints that have due deliveries, and inactive ones that have pending deliveries left."""
     statement = _find_ready_statement(dialect_of(session))
     parameters = {"now": now, "listening": to_json_array(listening)}
@@ -120,11 +120,10 @@ def _find_ready_statement(dialect: Dialect) -> TextClause:
 
 
 @cache
-def _select_due_statement(dialect: Dialect, all_endpoints: bool) -> TextClause:
-    some = f"SELECT DISTINCT value FROM {dialect.json_rows(':endpoints')}"  # noqa: S608 - constants only
+def _select_due_statement(dialect: Dialect) -> TextClause:
     return text(
         _SELECT_DUE_TEMPLATE.format(
-            waiting=_ALL_WAITING if all_endpoints else some,
+            endpoints=dialect.json_rows(":endpoints"),
             delivery_ids=dialect.json_array("few.delivery_id"),
             is_in_flight_here=is_in_flight_here("due", dialect),
             is_blocked=is_blocked("due", dialect),

@@ -24,7 +24,7 @@ from service.webhooks import deliveries
 from service.webhooks.deliveries import FinishedAttempt
 from service.webhooks.outbox import Outbox
 from service.webhooks.retry_policy import AttemptResult
-from service.webhooks.scheduling.due_query import select_due
+from service.webhooks.scheduling.due_query import find_ready, select_due
 from tests.bench.growth.history import DUE
 
 USER = "user-3"
@@ -97,10 +97,11 @@ async def watch_runs(subject: Subject) -> None:
 
 
 async def deliver_webhooks(subject: Subject) -> None:
-    """Do what a round of the delivery worker does with its database."""
+    """Do what a scan and a round of the delivery worker do with their database."""
     now = time.time() + 1
     async with open_undone_transaction(subject.database) as session:
-        backlogs = await select_due(session, each=DUE, in_flight_here=[], now=now)
+        endpoint_ids = await find_ready(session, now=now)
+        backlogs = await select_due(session, endpoint_ids=endpoint_ids, each=DUE, in_flight_here=[], now=now)
         ids = [delivery_id for backlog in backlogs for delivery_id in backlog.due]
         await deliveries.supersede_stale(session, ids, now=now)
         claimed = await deliveries.claim(session, ids, lease_seconds=60, now=now)

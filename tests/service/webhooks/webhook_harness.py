@@ -1,6 +1,6 @@
 """Outbox and delivery worker on a database, with a manual clock and fake receivers."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import msgspec
 from sqlalchemy import delete, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.envelope import EventType
 from infra.database.base import Database
@@ -21,6 +22,7 @@ from service.webhooks.listeners.connections import Listeners
 from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS, PACING, Endpoint
 from service.webhooks.outbox import INSERT_DELIVERY, Outbox, build_delivery
 from service.webhooks.scheduling.claims import WorkerConfig
+from service.webhooks.scheduling.due_query import find_ready, select_due
 from service.webhooks.send import Sender
 from service.webhooks.worker import DeliveryWorker
 from tests.support.job_factory import (
@@ -118,6 +120,14 @@ class WebhookHarness:
         ]
         async with self.database.transaction() as session:
             await session.execute(text(INSERT_DELIVERY), rows)
+
+    async def list_due(self, session: AsyncSession, in_flight_here: Sequence[str] = ()) -> list[str]:
+        """Return the deliveries that a worker with these in flight could claim."""
+        endpoint_ids, now = await find_ready(session, now=self.clock.now), self.clock.now
+        backlogs = await select_due(
+            session, endpoint_ids=endpoint_ids, each=8, in_flight_here=in_flight_here, now=now
+        )
+        return [delivery_id for backlog in backlogs for delivery_id in backlog.due]
 
     async def deliver_all(self) -> None:
         """Run the worker until nothing is due any more."""

@@ -69,11 +69,10 @@ async def _claim_and_record(session: AsyncSession) -> None:
 
 
 WORK: dict[str, Work] = {
-    "due": lambda session: select_due(session, each=8, in_flight_here=["p00001"], now=BEGIN),
-    "due for some": lambda session: select_due(
+    "due": lambda session: select_due(
         session, endpoint_ids=["ep_0001", DEAD], each=8, in_flight_here=["p00001"], now=BEGIN
     ),
-    "ready": lambda session: find_ready(session, listening=[], now=BEGIN),
+    "ready": lambda session: find_ready(session, now=BEGIN),
     "claim and record": _claim_and_record,
     "forget": lambda session: endpoints.delete_deliveries(session, "ep_0001"),
     "give up": lambda session: endpoint_status.fail_pending(session, ["ep_gone"], now=BEGIN),
@@ -112,7 +111,8 @@ async def test_the_backlog_is_counted_without_reading_its_rows(
 
 async def test_a_round_selects_as_many_of_a_backlog_as_it_could_send(busy_harness: WebhookHarness) -> None:
     async with busy_harness.database.reading() as session:
-        rows = await select_due(session, each=8, in_flight_here=[], now=BEGIN)
+        endpoint_ids = await find_ready(session, now=BEGIN)
+        rows = await select_due(session, endpoint_ids=endpoint_ids, each=8, in_flight_here=[], now=BEGIN)
     assert len(rows) == ENDPOINT_COUNT + 1
     assert {len(item.due) for item in rows if item.endpoint_id == DEAD} == {8}
 

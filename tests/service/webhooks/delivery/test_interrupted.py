@@ -9,7 +9,6 @@ from service.webhooks import deliveries, endpoint_status, recovery
 from service.webhooks.deliveries import ClaimedDelivery, FinishedAttempt
 from service.webhooks.models import DisabledReason, Endpoint
 from service.webhooks.retry_policy import AttemptResult
-from service.webhooks.scheduling.due_query import select_due
 from tests.service.webhooks.webhook_harness import BEGIN, WebhookHarness
 
 LEASE_SECONDS = 60.0
@@ -23,8 +22,7 @@ async def claim_types(harness: WebhookHarness) -> list[str]:
 async def claim_due(harness: WebhookHarness) -> list[ClaimedDelivery]:
     """Claim what is due."""
     async with harness.database.transaction() as session:
-        backlogs = await select_due(session, each=8, in_flight_here=(), now=harness.clock.now)
-        ids = [delivery_id for backlog in backlogs for delivery_id in backlog.due]
+        ids = await harness.list_due(session)
         return await deliveries.claim(session, ids, lease_seconds=LEASE_SECONDS, now=harness.clock.now)
 
 
@@ -124,12 +122,11 @@ async def test_progress_that_is_replaced_while_it_is_claimed_waits_for_older_eve
     await harness.create_endpoint(events=["export.started", "export.progress"])
     await harness.submit_export("job-1")
     async with harness.database.reading() as session:
-        backlogs = await select_due(session, each=8, in_flight_here=(), now=harness.clock.now)
+        ids = await harness.list_due(session)
     await harness.report(EventType.STARTED, "job-1", 1, phase=Phase.STARTING)
     await harness.report(EventType.PROGRESS, "job-1", 2)
     assert [row["sequence"] for row in await harness.load_deliveries()] == [2, 3]
     async with harness.database.transaction() as session:
-        ids = list(backlogs[0].due)
         assert await deliveries.claim(session, ids, lease_seconds=LEASE_SECONDS, now=harness.clock.now) == []
     await harness.deliver_all()
     assert harness.list_types() == ["export.started", "export.progress"]

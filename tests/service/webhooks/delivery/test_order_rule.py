@@ -8,7 +8,6 @@ from sqlalchemy import update
 from callbacks.envelope import EventType, Phase
 from service.webhooks import deliveries
 from service.webhooks.models import DELIVERIES
-from service.webhooks.scheduling.due_query import select_due
 from tests.service.webhooks.webhook_harness import BEGIN, WebhookHarness
 
 PROGRESS = EventType.PROGRESS.value
@@ -39,7 +38,7 @@ async def test_exactly_the_due_deliveries_can_be_claimed(
     here = [first] if in_flight_here else []
     async with harness.database.transaction() as session:
         await session.execute(update(DELIVERIES).where(DELIVERIES.c.delivery_id == first).values(older))
-        backlogs = await select_due(session, each=8, in_flight_here=here, now=BEGIN)
+        due = await harness.list_due(session, here)
         claimed = await deliveries.claim(session, [newer], lease_seconds=60, now=BEGIN, in_flight_here=here)
-    assert (newer in [delivery_id for backlog in backlogs for delivery_id in backlog.due]) is is_due
+    assert (newer in due) is is_due
     assert [delivery_id.delivery.delivery_id for delivery_id in claimed] == ([newer] if is_due else [])
