@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from callbacks.envelope import EventType
 from service.fanout.hub import Hub
@@ -15,6 +15,7 @@ from tests.bench.measure.samples import Samples
 
 TIMES = 100
 SHARED, ALONE = "watched by all", "watched alone"
+LOOK = "the memory of these alone: each is looked at, and nothing done"
 
 
 @dataclass
@@ -23,6 +24,7 @@ class Streams:
 
     hub: Hub
     slots: StreamSlots
+    sharing: list[Subscriber] = field(default_factory=list)
     sequence: int = 0
 
     def open_and_close(self) -> None:
@@ -42,12 +44,21 @@ class Streams:
     def publish_to_all(self) -> None:
         self.publish(SHARED)
 
+    def look_at_all(self) -> None:
+        """Read what publishing reads of each subscriber, and do nothing."""
+        for subscriber in self.sharing:
+            subscriber._pending.get(SHARED)
+            subscriber._passed.get(SHARED)
+
 
 def open_streams(count: int) -> Streams:
     """Open streams of a user each, half of them of the same export."""
     streams = Streams(Hub(), StreamSlots(per_user=1, total=count + 1))
     for number in range(count):
-        streams.hub.subscribe(Subscriber(), job_id=SHARED if number % 2 else f"export-{number}")
+        subscriber = Subscriber()
+        if number % 2:
+            streams.sharing.append(subscriber)
+        streams.hub.subscribe(subscriber, job_id=SHARED if number % 2 else f"export-{number}")
         streams.slots.try_acquire(f"user-{number}")
     return streams
 
@@ -68,14 +79,16 @@ def run(options: Options) -> list[Figure]:
     samples = Samples()
     hubs = {size: open_streams(size) for size in list_sizes(options.sizes["readers"])}
     for _ in range(options.rounds):
-        opened, alone, each = ({}, {}, {})
+        opened, alone, each, look = ({}, {}, {}, {})
         for size, streams in hubs.items():
             opened[size] = time_work(streams.open_and_close, TIMES)
             alone[size] = time_work(streams.publish_to_one, TIMES)
             each[size] = time_work(streams.publish_to_all, 1) / (size // 2)
+            look[size] = time_work(streams.look_at_all, 1) / (size // 2)
         add_growth(samples, "a stream opens and closes", opened)
         add_growth(samples, "a state that one of them reads", alone)
         add_growth(samples, "a state that half of them read, each", each)
+        add_growth(samples, LOOK, look)
     return samples.to_figures()
 
 
