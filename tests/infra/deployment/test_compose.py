@@ -100,9 +100,9 @@ def test_a_replica_runs_as_many_exports_as_its_limit_has_processors() -> None:
     assert environment_of("service", SECRETS)["LOCAL_WORKERS"] == substitute(limits["cpus"], {})
 
 
-def test_every_image_is_pinned_to_a_full_version() -> None:
+def test_every_image_is_pinned_to_a_full_version_and_a_digest() -> None:
     images = {substitute(service["image"], {}) for service in compose()["services"].values()}
-    assert all(re.search(r":\d+\.\d+", image) for image in images - {"framehook"})
+    assert all(re.search(r":\d+\.\d+[^@]*@sha256:[0-9a-f]{64}$", image) for image in images - {"framehook"})
 
 
 @pytest.mark.parametrize("name", OWN_SERVICES)

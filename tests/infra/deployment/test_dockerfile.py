@@ -33,7 +33,7 @@ def test_hadolint_finds_nothing() -> None:
 def test_both_stages_use_the_same_pinned_python() -> None:
     instructions = dockerfile_instructions()
     (version,) = [value for name, value in instructions if name == "ARG"]
-    assert re.fullmatch(r"PYTHON=3\.\d+\.\d+-slim-\w+", version)
+    assert re.fullmatch(r"PYTHON=3\.\d+\.\d+-slim-\w+@sha256:[0-9a-f]{64}", version)
     bases = [value.split()[0] for name, value in instructions if name == "FROM"]
     assert bases == ["python:${PYTHON}"] * 2
     oldest = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
