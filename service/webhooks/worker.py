@@ -1,8 +1,8 @@
 """Send due deliveries: claim in batches, send concurrently, record in batches.
 
-There are rounds of three kinds (`scheduling.agenda`), one at a time: what belongs to endpoints that fail waits, so
-that it delays the others little. A round looks at the endpoints that are known to be ready (`scheduling.ready`); a scan
-finds the rest.
+There are rounds of four kinds (`scheduling.agenda`), one at a time: what belongs to endpoints that are new or fail
+waits, so that it delays the others little. A round looks at the endpoints that are known to be ready
+(`scheduling.ready`); a scan finds the rest.
 
 An attempt is logged before it is sent, and its lease outlives every request. So if the process dies at any point, the
 delivery is sent again with the same `webhook-id`: at least once. Every replica may run a worker.
@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from typing import Final
 
 from sqlalchemy.exc import DataError, IntegrityError
 
@@ -27,7 +26,7 @@ from service.webhooks.clock_steps import correct_times
 from service.webhooks.deliveries import FinishedAttempt
 from service.webhooks.models import Delivery, Endpoint
 from service.webhooks.outbox import Outbox
-from service.webhooks.scheduling.agenda import SUSPECT_PAUSE_SECONDS, Agenda, Round
+from service.webhooks.scheduling.agenda import Agenda, Round
 from service.webhooks.scheduling.attempts import Attempts
 from service.webhooks.scheduling.claims import Claim, WorkerConfig, claim_due
 from service.webhooks.scheduling.due_query import find_ready
@@ -37,9 +36,6 @@ from service.webhooks.scheduling.ready import LIMITS, ReadyEndpoints
 from service.webhooks.send import Sender, count_results
 
 logger = logging.getLogger("framehook.webhooks")
-
-SPREAD_SECONDS: Final = SUSPECT_PAUSE_SECONDS / LIMITS[Round.SUSPECTS]
-"""Between the starts of attempts at suspects that were claimed together: each takes the event loop some time."""
 
 
 class DeliveryWorker:
@@ -125,9 +121,7 @@ class DeliveryWorker:
         endpoint_ids = self._ready.take(kind, self._measure_occupancy(), now=self._clock())
         if not finished and not endpoint_ids:
             return
-        await self._run_round(
-            finished, endpoint_ids, spread_seconds=SPREAD_SECONDS if kind is Round.SUSPECTS else 0.0
-        )
+        await self._run_round(finished, endpoint_ids)
         self._agenda.record_round(kind, start, time.monotonic())
         if finished or len(endpoint_ids) == LIMITS[kind]:
             self._request_rounds(time.monotonic())  # what waits for a slot goes on with a result
@@ -139,14 +133,12 @@ class DeliveryWorker:
         self._ready.add(attempt.delivery.endpoint_id for attempt in finished)
         endpoint_ids = [
             endpoint_id
-            for kind in (Round.PROMPT, Round.SUSPECTS)
+            for kind in Round
             for endpoint_id in self._ready.take(kind, occupancy, now=now, limit=sys.maxsize)
         ]
         return await self._run_round(finished, endpoint_ids)
 
-    async def _run_round(
-        self, finished: Sequence[FinishedAttempt], endpoint_ids: Sequence[str], *, spread_seconds: float = 0.0
-    ) -> bool:
+    async def _run_round(self, finished: Sequence[FinishedAttempt], endpoint_ids: Sequence[str]) -> bool:
         """Record results, and start what is due for these endpoints."""
         start_before = time.monotonic() + self._config.start_within_seconds
         try:
@@ -169,7 +161,7 @@ class DeliveryWorker:
             raise
         self._attempts.forget(finished)  # after the commit: if it fails, the next round records them
         count_results(self.metrics, finished, claim.superseded, now=now)
-        self._attempts.start(claim.deliveries, start_before, spread_seconds=spread_seconds)
+        self._attempts.start(claim.deliveries, start_before)
         self._about_to_start = []
         self._note_left(claim)
         for endpoint in disabled:
@@ -230,8 +222,8 @@ class DeliveryWorker:
         if claim.paced:
             self._ready.delay(claim.paced)
             at = time.monotonic() + max(0.0, min(claim.paced.values()) - self._clock())
-            self._agenda.request(Round.PROMPT, at)
-            self._agenda.request(Round.SUSPECTS, at)
+            for kind in (Round.PROMPT, Round.NEW, Round.SUSPECTS):
+                self._agenda.request(kind, at)
 
     def _measure_occupancy(self) -> Occupancy:
         total, each = self._config.max_in_flight, self._config.per_endpoint

@@ -1,15 +1,17 @@
 """Which round of the worker is due next; pure, with the times of a monotonic clock.
 
 A prompt round serves the endpoints that respond, and delays others only if they have waited for longer than it. What
-belongs to suspects, whose latest attempt failed or was slow, waits while a round of its kind was made lately, and is
-then done together. So the number of rounds that a prompt one may have to wait for does not grow with the suspects.
+belongs to new endpoints, and to suspects, whose latest attempt failed or was slow, waits while a round of its kind was
+made lately. So the number of rounds that a prompt one may have to wait for does not grow with these endpoints.
 """
 
 from enum import Enum
 from typing import Final
 
+NEW_PAUSE_SECONDS: Final = 0.05
+"""Between two rounds for new endpoints."""
 SUSPECT_PAUSE_SECONDS: Final = 0.2
-"""Between two rounds for suspects; as long may prompt rounds hold them up."""
+"""Between two rounds for suspects; as long may prompt rounds hold up others."""
 MAX_PAUSE_SECONDS: Final = 0.02
 """How long at most a prompt round leaves the database to others, and the result of a success waits for more of them."""
 BURST_SECONDS: Final = 0.05
@@ -21,6 +23,7 @@ class Round(Enum):
     """The kinds of rounds."""
 
     PROMPT = "record successes, and claim for endpoints that respond"
+    NEW = "claim for endpoints without a history"
     RESULTS = "record failures"
     SUSPECTS = "claim for suspects"
 
@@ -59,7 +62,7 @@ class Agenda:
             self._not_before[kind] = self._used_until - BURST_SECONDS
             self._gather_seconds = min(end - start, MAX_PAUSE_SECONDS)
         else:
-            self._not_before[kind] = end + SUSPECT_PAUSE_SECONDS
+            self._not_before[kind] = end + (NEW_PAUSE_SECONDS if kind is Round.NEW else SUSPECT_PAUSE_SECONDS)
 
     def seconds_left(self, now: float) -> float:
         """Return how long it is until a round is due."""

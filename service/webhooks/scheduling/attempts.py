@@ -4,18 +4,23 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from service.metrics.traffic import WebhookMetrics
 from service.webhooks.deliveries import ClaimedDelivery, FinishedAttempt
 from service.webhooks.models import Delivery
 from service.webhooks.retry_policy import AttemptResult
-from service.webhooks.scheduling.agenda import Round
+from service.webhooks.scheduling.agenda import SUSPECT_PAUSE_SECONDS, Round
 from service.webhooks.scheduling.endpoint_health import EndpointHealth
 from service.webhooks.scheduling.failure_log import log_turn
 from service.webhooks.scheduling.fairness import InFlight, count_by_endpoint
+from service.webhooks.scheduling.ready import LIMITS
 from service.webhooks.send import Sender, count_results
 
 logger = logging.getLogger("framehook.webhooks")
+
+SPREAD_SECONDS: Final = SUSPECT_PAUSE_SECONDS / LIMITS[Round.SUSPECTS]
+"""Between the starts of attempts at unproven endpoints: each takes the event loop some time."""
 
 
 class Attempts:
@@ -39,21 +44,22 @@ class Attempts:
         self._clock = clock
         self.tasks: dict[asyncio.Task[FinishedAttempt | None], InFlight] = {}
         self.finished: list[FinishedAttempt] = []
+        self._last_unproven = 0.0  # when the attempt at an unproven endpoint that was claimed last begins
 
     @property
     def in_flight(self) -> list[InFlight]:
         """The attempts that have not ended."""
         return list(self.tasks.values())
 
-    def start(
-        self, batch: Sequence[ClaimedDelivery], start_before: float, *, spread_seconds: float = 0.0
-    ) -> None:
-        """Start attempts, one each `spread_seconds`, and none later than `start_before`."""
+    def start(self, batch: Sequence[ClaimedDelivery], start_before: float) -> None:
+        """Start attempts, none later than `start_before`; those at unproven endpoints one each SPREAD_SECONDS."""
         concurrent = count_by_endpoint(self.tasks.values())
         concurrent.update(claimed.delivery.endpoint_id for claimed in batch)
-        for number, claimed in enumerate(batch):
+        for claimed in batch:
             endpoint_id = claimed.delivery.endpoint_id
-            start = time.monotonic() + number * spread_seconds
+            start = time.monotonic()
+            if not self._health.is_healthy(endpoint_id):
+                start = self._last_unproven = max(start, self._last_unproven + SPREAD_SECONDS)
             task = asyncio.create_task(self._make(claimed, start, start_before, concurrent[endpoint_id]))
             self.tasks[task] = InFlight(claimed.delivery, start)
             self._health.record_start(endpoint_id)

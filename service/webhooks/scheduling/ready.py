@@ -13,31 +13,30 @@ from service.webhooks.scheduling.agenda import Round
 from service.webhooks.scheduling.endpoint_health import EndpointHealth
 from service.webhooks.scheduling.fairness import Occupancy
 
-LIMITS: Final = {Round.PROMPT: 64, Round.RESULTS: 0, Round.SUSPECTS: 16}
+LIMITS: Final = {Round.PROMPT: 64, Round.NEW: 8, Round.RESULTS: 0, Round.SUSPECTS: 16}
 """How many endpoints a round of each kind looks at. They take turns, so that none waits for ever."""
 
 
 @dataclass
 class ReadyEndpoints:
-    """Endpoints in the order in which they were added; suspects apart from the others."""
+    """Endpoints in the order in which they were added, apart by the kind of round that serves them."""
 
     health: EndpointHealth
-    _prompt: dict[str, None] = field(default_factory=dict)
-    _suspects: dict[str, None] = field(default_factory=dict)
+    _lanes: dict[Round, dict[str, None]] = field(default_factory=lambda: {kind: {} for kind in Round})
     _delayed: dict[str, float] = field(default_factory=dict)
 
     @property
     def kinds(self) -> list[Round]:
         """The kinds of rounds that have endpoints to look at."""
-        lanes = {Round.PROMPT: self._prompt, Round.SUSPECTS: self._suspects}
-        return [kind for kind, endpoints in lanes.items() if endpoints]
+        return [kind for kind, endpoints in self._lanes.items() if endpoints]
 
     def add(self, endpoint_ids: Iterable[str]) -> None:
         """Add endpoints; those that are ready already keep their turn."""
         for endpoint_id in endpoint_ids:
-            is_suspect = self.health.is_suspect(endpoint_id)
-            mine, other = (self._suspects, self._prompt) if is_suspect else (self._prompt, self._suspects)
-            other.pop(endpoint_id, None)
+            mine = self._choose_lane(endpoint_id)
+            for lane in self._lanes.values():
+                if lane is not mine:
+                    lane.pop(endpoint_id, None)
             mine[endpoint_id] = None
 
     def delay(self, moments: Mapping[str, float]) -> None:
@@ -48,29 +47,30 @@ class ReadyEndpoints:
         """Take out the endpoints that a round of this kind looks at: those that may be sent something now."""
         self._add_delayed(now)
         limit = LIMITS[kind] if limit is None else limit
-        if kind is Round.PROMPT:
-            return self._take(self._prompt, occupancy, limit, now)
-        if occupancy.capacity.free_for_unproven <= 0:
+        if kind is not Round.PROMPT and occupancy.capacity.free_for_unproven <= 0:
             return []
-        return self._take(self._suspects, occupancy, limit, now)
+        taken: list[str] = []
+        lane = self._lanes[kind]
+        for endpoint_id in self._iterate_servable(lane, occupancy, now):
+            if len(taken) >= limit:
+                break
+            del lane[endpoint_id]
+            if (now_in := self._choose_lane(endpoint_id)) is lane:
+                taken.append(endpoint_id)
+            else:
+                now_in[endpoint_id] = None
+        return taken
+
+    def _choose_lane(self, endpoint_id: str) -> dict[str, None]:
+        if self.health.is_suspect(endpoint_id):
+            return self._lanes[Round.SUSPECTS]
+        return self._lanes[Round.PROMPT if self.health.is_healthy(endpoint_id) else Round.NEW]
 
     def _add_delayed(self, now: float) -> None:
         due = [endpoint_id for endpoint_id, at in self._delayed.items() if at <= now]
         for endpoint_id in due:
             del self._delayed[endpoint_id]
         self.add(due)
-
-    def _take(self, endpoints: dict[str, None], occupancy: Occupancy, limit: int, now: float) -> list[str]:
-        taken: list[str] = []
-        for endpoint_id in self._iterate_servable(endpoints, occupancy, now):
-            if len(taken) >= limit:
-                break
-            del endpoints[endpoint_id]
-            if endpoints is self._prompt and self.health.is_suspect(endpoint_id):
-                self._suspects[endpoint_id] = None
-            else:
-                taken.append(endpoint_id)
-        return taken
 
     def _iterate_servable(
         self, endpoints: dict[str, None], occupancy: Occupancy, now: float

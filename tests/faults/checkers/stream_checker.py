@@ -65,6 +65,12 @@ class StreamChecker:
             )
             self.erased.add(str(job_id))
 
+    def check_id(self, event_id: str, job: dict[str, Any]) -> None:
+        """Check the id of an event on the stream of one export, which is the sequence of its state."""
+        self.history.require(
+            event_id == str(job["sequence"]), f"{self.name}: id {event_id} of sequence {job['sequence']}"
+        )
+
     async def check_frame(self, event: str | None, job: dict[str, Any]) -> None:
         """Check a frame against earlier ones and against what is committed."""
         if event == BATCH_COMPLETED:

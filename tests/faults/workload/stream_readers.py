@@ -99,7 +99,9 @@ class EventReader(ReconnectingReader):
             async for block in _split_events(_decode_chunks(reader)):
                 self.checker.note_open()
                 self._last_event_id = block.get("id", self._last_event_id)
-                for event, job in _parse_states(block, per_export=self.job_id is not None):
+                for event, job in _parse_states(block):
+                    if event not in (None, BATCH_COMPLETED) and self.job_id is not None:
+                        self.checker.check_id(block["id"], job)
                     yield event, job
         finally:
             writer.close()
@@ -181,7 +183,7 @@ async def _split_events(chunks: AsyncIterator[bytes]) -> AsyncIterator[dict[str,
             yield dict(line.split(": ", 1) for line in lines)
 
 
-def _parse_states(block: dict[str, str], *, per_export: bool) -> list[Frame]:
+def _parse_states(block: dict[str, str]) -> list[Frame]:
     event, data = block.get("event", ""), json.loads(block.get("data", "{}"))
     if event == BATCH_COMPLETED:
         return [(event, data)]
@@ -189,5 +191,4 @@ def _parse_states(block: dict[str, str], *, per_export: bool) -> list[Frame]:
         return []  # the reason why the stream ends
     if event == "export.snapshot":
         return [(None, job) for job in data["exports"]]
-    assert not per_export or block["id"] == str(data["sequence"])
     return [(event, data)]

@@ -1,11 +1,18 @@
 """Endpoints that fail delay the others by little: when rounds are made, and what each of them looks at."""
 
+import asyncio
+import time
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
 import pytest
 
+from service.metrics.traffic import WebhookMetrics
+from service.webhooks.deliveries import ClaimedDelivery
 from service.webhooks.models import Delivery, DeliveryState
+from service.webhooks.retry_policy import AttemptResult
 from service.webhooks.scheduling.agenda import (
     BURST_SECONDS,
     MAX_PAUSE_SECONDS,
@@ -13,6 +20,7 @@ from service.webhooks.scheduling.agenda import (
     Agenda,
     Round,
 )
+from service.webhooks.scheduling.attempts import SPREAD_SECONDS, Attempts
 from service.webhooks.scheduling.endpoint_health import EndpointHealth
 from service.webhooks.scheduling.fairness import InFlight, Occupancy
 from service.webhooks.scheduling.ready import LIMITS, ReadyEndpoints
@@ -117,13 +125,14 @@ def build_delivery(endpoint_id: str) -> Delivery:
     return Delivery(**fields | {"endpoint_id": endpoint_id, "state": DeliveryState.PENDING})  # type: ignore[arg-type]
 
 
-def test_a_prompt_round_looks_at_no_suspect() -> None:
+def test_a_prompt_round_looks_at_endpoints_that_respond_only() -> None:
     health = EndpointHealth()
     record_failure(health, "failing")
     record_success(health, "good")
     ready = ReadyEndpoints(health)
     ready.add(["failing", "good", "new"])
-    assert ready.take(Round.PROMPT, occupy(health), now=BEGIN) == ["good", "new"]
+    assert ready.take(Round.PROMPT, occupy(health), now=BEGIN) == ["good"]
+    assert ready.take(Round.NEW, occupy(health), now=BEGIN) == ["new"]
     assert ready.take(Round.SUSPECTS, occupy(health), now=BEGIN) == ["failing"]
     assert not ready.kinds
 
@@ -133,20 +142,21 @@ def test_an_endpoint_that_has_failed_since_it_was_added_is_a_suspect() -> None:
     ready = ReadyEndpoints(health)
     ready.add(["a"])
     record_failure(health, "a")
-    assert ready.take(Round.PROMPT, occupy(health), now=BEGIN) == []
+    assert ready.take(Round.NEW, occupy(health), now=BEGIN) == []
     assert ready.take(Round.SUSPECTS, occupy(health), now=BEGIN) == ["a"]
 
 
-def test_suspects_take_turns_a_few_at_a_time() -> None:
+@pytest.mark.parametrize("kind", [Round.NEW, Round.SUSPECTS])
+def test_new_endpoints_and_suspects_take_turns_a_few_at_a_time(kind: Round) -> None:
     health, names = EndpointHealth(), [f"{number:03}" for number in range(HOSTILE)]
     ready = ReadyEndpoints(health)
-    for name in names:
+    for name in names * (kind is Round.SUSPECTS):
         record_failure(health, name)
     ready.add(names)
     seen: list[str] = []
     while len(seen) < HOSTILE:
-        taken = ready.take(Round.SUSPECTS, occupy(health), now=BEGIN)
-        assert len(taken) <= LIMITS[Round.SUSPECTS]
+        taken = ready.take(kind, occupy(health), now=BEGIN)
+        assert len(taken) <= LIMITS[kind]
         seen += taken
         ready.add(names[:1])  # what is added again waits behind the others
     assert seen[:HOSTILE] == names
@@ -163,7 +173,8 @@ def test_no_round_looks_at_endpoints_without_a_slot() -> None:
     full = occupy(health, hanging)
     assert ready.take(Round.SUSPECTS, full, now=BEGIN) == []
     assert ready.take(Round.PROMPT, full, now=BEGIN) == ["good"]
-    assert ready.take(Round.PROMPT, occupy(health, hanging[1:]), now=BEGIN) == ["new"]
+    assert ready.take(Round.NEW, full, now=BEGIN) == []
+    assert ready.take(Round.NEW, occupy(health, hanging[1:]), now=BEGIN) == ["new"]
 
 
 def test_an_endpoint_that_backs_off_is_left_to_the_next_scan() -> None:
@@ -180,8 +191,34 @@ def test_a_limited_endpoint_is_ready_again_at_its_moment() -> None:
     health = EndpointHealth()
     ready = ReadyEndpoints(health)
     ready.delay({"a": BEGIN + 1})
-    assert ready.take(Round.PROMPT, occupy(health), now=BEGIN + 0.9) == []
-    assert ready.take(Round.PROMPT, occupy(health), now=BEGIN + 1) == ["a"]
+    assert ready.take(Round.NEW, occupy(health), now=BEGIN + 0.9) == []
+    assert ready.take(Round.NEW, occupy(health), now=BEGIN + 1) == ["a"]
+
+
+class SilentSender:
+    """Sends to receivers that never respond."""
+
+    async def send(self, _claimed: ClaimedDelivery, *, now: float) -> AttemptResult:
+        await asyncio.Event().wait()
+        raise AssertionError(now)
+
+
+async def test_attempts_at_endpoints_that_may_not_respond_start_one_after_the_other() -> None:
+    health, names = EndpointHealth(), [f"new-{number}" for number in range(9)]
+    record_success(health, "good")
+    record_failure(health, "failing")
+    sender: Any = SilentSender()
+    attempts = Attempts(sender, health, WebhookMetrics(), lambda *_: None, 8, lambda: BEGIN)
+    endpoint: Any = None
+    for some in (["good", *names[:4], "failing"], [*names[4:], "good"]):
+        claimed = [ClaimedDelivery(build_delivery(name), endpoint) for name in some]
+        attempts.start(claimed, time.monotonic() + 60)
+    starts = [(attempt.delivery.endpoint_id, attempt.at) for attempt in attempts.in_flight]
+    assert max(at for name, at in starts if name == "good") <= time.monotonic()
+    spread = [at for name, at in starts if name != "good"]
+    assert len(spread) == len(names) + 1
+    assert all(later - earlier > 0.99 * SPREAD_SECONDS for earlier, later in pairwise(spread))
+    await attempts.cancel()
 
 
 async def test_a_prompt_round_neither_reads_nor_records_what_belongs_to_suspects(
