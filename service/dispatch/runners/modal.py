@@ -80,7 +80,6 @@ class ModalRunner:
         self._connect_lock = asyncio.Lock()
         self._function: modal.Function[..., Any, Any] | None = None
         self.freed = asyncio.Event()
-        self._deployment = ""  # the id of the function whose release was compared last
         self.notice: RunnerNotice | None = None
 
     def capacity(self) -> int:
@@ -176,9 +175,7 @@ class ModalRunner:
         if not {argument.name for argument in schema.arguments} >= _ARGUMENTS:
             self._function = None
             raise wait_without_count(SIGNATURE_MISMATCH.code, SIGNATURE_MISMATCH.message, affects_all=True)
-        if self.notice is not None or function.object_id != self._deployment:
-            await self._compare_release(client)
-            self._deployment = function.object_id
+        await self._compare_release(client)  # each time: a function keeps its id when the app is deployed again
         return function
 
     async def _compare_release(self, client: modal.Client) -> None:

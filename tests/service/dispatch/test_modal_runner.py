@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from callbacks.envelope import Failure, Output
+from callbacks.probe import name_probe_function
 from gpu.export_types.framing import FramingConfig
 from gpu.spec import AttemptSpec, CallbackTarget, LocalFile, RemoteUpload, Transfer
 from infra.modal_local import Faults, ModalLocal
 from service.clock import Clock
 from service.dispatch.runners import Failed, Finished, RunnerReadiness, RunnerRefused, Running, Unknown
-from service.dispatch.runners.modal import ModalRunner
+from service.dispatch.runners.modal import RELEASE, ModalRunner
 from service.dispatch.runners.modal_results import status_from_value
 from tests.infra.modal_local.toy_app import run_modal_cli, wait_until
 
@@ -191,6 +192,19 @@ async def test_an_app_of_another_release_is_noticed_and_logged_once(
     assert [record.getMessage() for record in caplog.records].count(runner.notice.message) == 1
     assert "from another release than this service" in runner.notice.message
     assert "Run `framehook modal deploy`" in runner.notice.message
+
+
+async def test_an_app_that_is_deployed_from_another_release_beside_the_service_is_noticed(
+    plane: ModalLocal, runner: ModalRunner, tmp_path: Path
+) -> None:
+    own = f"{APP}\n\n@app.function(name={name_probe_function(RELEASE)!r})\ndef probe(target):\n    pass\n"
+    notices = []
+    for source in (own, APP, own):
+        (tmp_path / "toy.py").write_text(source)
+        await run_modal_cli(plane, "deploy", "toy.py", cwd=tmp_path)
+        await runner.check()
+        notices.append(runner.notice and runner.notice.code)
+    assert notices == [None, "modal_release_differs", None]
 
 
 async def test_however_often_probes_come_the_runner_is_asked_every_few_seconds(runner: ModalRunner) -> None:
