@@ -175,7 +175,9 @@ class ModalRunner:
         if not {argument.name for argument in schema.arguments} >= _ARGUMENTS:
             self._function = None
             raise wait_without_count(SIGNATURE_MISMATCH.code, SIGNATURE_MISMATCH.message, affects_all=True)
-        await self._compare_release(client)  # each time: a function keeps its id when the app is deployed again
+        await self._compare_release(
+            client
+        )  # each time: a function keeps its id when the app is deployed again
         return function
 
     async def _compare_release(self, client: modal.Client) -> None:
