@@ -149,7 +149,10 @@ REMOVAL_STEPS: dict[str, tuple[Step, ...]] = {
     "ignore-limit-of-export": tuple(
         Step(0.0, Action.SUBMIT, index, clip="long", limit_usd=0.2) for index in range(3)
     ),
-    "ignore-budget-of-day": tuple(Step(0.0, Action.SUBMIT, index, clip="long") for index in range(16)),
+    "ignore-budget-of-day": (  # the first use it up on any machine, and the others run when all replicas know it
+        *(Step(0.0, Action.SUBMIT, index, clip="long") for index in range(40)),
+        *(Step(25.0, Action.SUBMIT, index, clip="long") for index in range(40, 44)),
+    ),
     **dict.fromkeys(
         (
             "keep-files-of-erased",
