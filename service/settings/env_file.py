@@ -51,6 +51,20 @@ def read_names(path: Path) -> dict[str, list[int]]:
     return names
 
 
+def find_value(name: str, path: Path, environment: Mapping[str, str]) -> str | None:
+    """Return a setting as the environment or else `.env` has it, also where other parts of the file are invalid."""
+    for variable, value in environment.items():
+        if variable.upper() == name:
+            return value
+    try:
+        text = path.read_bytes().decode("utf-8", "replace").removeprefix("\ufeff")
+    except OSError:
+        return None
+    bindings = parse_stream(StringIO(text))
+    values = [binding.value for binding in bindings if (binding.key or "").upper() == name]
+    return values[-1] if values else None
+
+
 def find_unknown_names(
     settings: Iterable[str],
     file: Path,

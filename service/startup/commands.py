@@ -15,6 +15,8 @@ from service.settings import (
     find_warnings,
     load_settings,
 )
+from service.settings.env_file import find_value
+from service.settings.model import ENV_FILE
 from service.startup.errors import StartError
 from service.startup.logging_setup import configure_logging
 from service.startup.statuses import INTERRUPTED_STATUS
@@ -55,7 +57,7 @@ def exit_on_start_error() -> Iterator[None]:
     try:
         yield
     except StartError as error:
-        if os.environ.get("LOG_FORMAT") == "json":
+        if find_value("LOG_FORMAT", ENV_FILE, os.environ) == "json":
             configure_logging("json")  # the settings could not be loaded
         _print_or_log(str(error), logging.CRITICAL)
         raise typer.Exit(error.status) from None

@@ -1,10 +1,17 @@
 """Settings that work, but seldom as they are meant, are named with what to do, and no value is quoted."""
 
+import json
+import logging
+import sys
+import threading
 from pathlib import Path
 
 import pytest
+import typer
 
 from service.settings import find_unknown_settings, find_warnings
+from service.settings.env_file import find_value
+from service.startup.commands import load_settings_or_exit
 from tests.service.startup.test_settings import EVERYWHERE, JWT, SECRET, load_with
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -91,3 +98,38 @@ def test_settings_that_an_operator_should_look_at_are_named(
     sentences = list(find_warnings(load_with(environment, values)))
     assert [sentence.split()[0].strip(":") for sentence in sentences] == named
     assert SECRET not in "".join(sentences)
+
+
+@pytest.mark.parametrize(
+    ("file", "variables", "format_"),
+    [
+        ("LOG_FORMAT=json\nPORT=x\n", {}, "json"),
+        ("LOG_FORMAT=text\nlog_format='json'\n", {}, "json"),
+        ('LOG_FORMAT=json\nSECRET="never closed\n', {}, "json"),
+        ("\ufeffLOG_FORMAT=json\n", {}, "json"),
+        ("LOG_FORMAT=json\n", {"log_format": "text"}, "text"),
+        ("LOG_FORMAT\n", {}, None),
+        ("PORT=81\n", {}, None),
+        (None, {}, None),
+    ],
+)
+def test_the_format_of_the_log_is_found_where_other_settings_are_invalid(
+    file: str | None, variables: dict[str, str], format_: str | None
+) -> None:
+    if file is not None:
+        Path(".env").write_text(file)
+    assert find_value("LOG_FORMAT", Path(".env"), variables) == format_
+
+
+def test_errors_of_settings_are_json_if_env_alone_asks_for_it(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(".env").write_text("LOG_FORMAT=json\nPORT=x\n")
+    for name in ("excepthook", "unraisablehook"):
+        environment.setattr(sys, name, getattr(sys, name))
+    environment.setattr(threading, "excepthook", threading.excepthook)
+    environment.setattr(logging.getLogger(), "handlers", [])
+    with pytest.raises(typer.Exit):
+        load_settings_or_exit()
+    line = json.loads(capsys.readouterr().err)
+    assert (line["level"], line["message"][:5]) == ("critical", "PORT:")
