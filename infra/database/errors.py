@@ -20,10 +20,13 @@ DISK_FULL_STATE: Final = "53100"
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Tell whether an error means that the disk of the database has no room."""
+    """Tell whether an error means that the disk of the database has no room.
+
+    SQLite says so in its own way where the index of its log (`-shm`) can't grow: "disk I/O error".
+    """
     reason = getattr(error, "orig", None) or error
     if isinstance(reason, sqlite3.Error):
         code: int = getattr(reason, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-        return code & 0xFF == sqlite3.SQLITE_FULL
+        return code & 0xFF == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE
     sqlstate: str | None = getattr(reason, "sqlstate", None)
     return sqlstate == DISK_FULL_STATE

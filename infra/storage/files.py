@@ -19,6 +19,21 @@ Result = TypeVar("Result")
 FOLDER_TRIES = 3
 
 
+def check_one_disk(source: Path, target: Path) -> None:
+    """Raise OSError (EXDEV) unless files can be moved from one folder to the other, as between two mounts."""
+    probe, moved = (folder / f"{uuid.uuid4().hex}.probe" for folder in (source, target))
+    try:
+        probe.touch()
+        probe.rename(moved)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            return  # the next write there says what is wrong
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(target)) from None
+    finally:
+        for path in (probe, moved):
+            path.unlink(missing_ok=True)
+
+
 def move_file(source: Path, target: Path) -> None:
     """Move a file, replacing what is there, and create the folders above it."""
     _retry_in_folder(target.parent, lambda: source.replace(target))

@@ -21,6 +21,7 @@ from infra.storage.base import (
 from infra.storage.disk_reserve import DiskReserve, convert_full_disk
 from infra.storage.errors import InvalidKey
 from infra.storage.files import (
+    check_one_disk,
     compute_checksum,
     erase_file,
     erase_folder,
@@ -45,6 +46,7 @@ class FolderStorage:
         self.url_signer = url_signer
         for folder in (self._objects, self._incoming):
             make_private_folder(folder)
+        check_one_disk(self._incoming, self._objects)
         self.reserve = DiskReserve(self._incoming)
         self.multipart = MultipartFolder(self._incoming, self.reserve)
 

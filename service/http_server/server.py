@@ -64,7 +64,7 @@ class Server(uvicorn.Server):
         except SystemExit:
             error = getattr(self.lifespan, "start_error", None)
             if error is not None:
-                raise error from None
+                raise error from error.__cause__  # it says which error of the database this is
             raise
         if sockets:
             self._log_started_message(sockets)  # uvicorn does not log sockets that it did not open

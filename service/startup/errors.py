@@ -13,6 +13,7 @@ import asyncpg
 from alembic.util.exc import CommandError
 from sqlalchemy.exc import DBAPIError
 
+from infra.database.errors import is_disk_full
 from infra.lock import LockTaken
 from service.schema import Schema, SchemaAge
 from service.settings import BadSettings, Settings
@@ -155,7 +156,7 @@ def _sqlite_error(error: sqlite3.Error, settings: Settings) -> StartError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StartError(f"{setting}: another process locks the database; try again", TRY_AGAIN_STATUS)
-    if code == sqlite3.SQLITE_FULL:
+    if is_disk_full(error):
         return StartError(f"{setting}: the disk is full; free some space and try again", TRY_AGAIN_STATUS)
     advice = {
         sqlite3.SQLITE_NOTADB: "the file is not a SQLite database; use another, or restore a backup",
@@ -185,6 +186,11 @@ def _folder_error(error: OSError, path: Path, setting: str = "DATA_DIR") -> Star
         )
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return StartError("the limit of open files is too low; raise `ulimit -n`")
+    if error.errno == errno.EXDEV:
+        return StartError(
+            f"{setting}: {path} is another disk or mount than the folder {path.parent / 'incoming'}, from which files "
+            f"are moved to it; mount the disk as {path.parent}"
+        )
     if error.errno in (errno.EEXIST, errno.ENOTDIR):
         return StartError(f"{setting}: {path} is not a folder, or its parent is not; use another")
     if error.errno == errno.EISDIR:

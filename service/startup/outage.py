@@ -18,7 +18,7 @@ REMINDER_SECONDS = 60.0
 CHECK_TIMEOUT_SECONDS = 5.0
 MAX_CAUSES = 20
 QUIET_SECONDS = 30.0
-"""A full disk can still be read; it has room once no write has failed for so long."""
+"""What a full disk or a locked file holds can be read; writes work again once none has failed for so long."""
 
 logger = logging.getLogger("framehook.database")
 
@@ -38,7 +38,7 @@ class OutageLogFilter(logging.Filter):
         self._check = check
         self._since: float | None = None
         self._logged_at = self._failed_at = 0.0
-        self._is_full = False
+        self._is_full = self._can_be_read = False
         self._dropped = 0
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -52,6 +52,9 @@ class OutageLogFilter(logging.Filter):
             self._since = self._logged_at = self._failed_at
             reason = next(cause for cause in list_causes(error) if _means_outage(cause))
             self._is_full = is_disk_full(reason)
+            self._can_be_read = self._is_full or isinstance(
+                getattr(reason, "orig", None) or reason, sqlite3.Error
+            )
             logger.error(
                 "the %s; requests are answered 503 until %s (%s: %s)",
                 "disk of the database is full" if self._is_full else "database is unreachable",
@@ -89,12 +92,12 @@ class OutageLogFilter(logging.Filter):
         except (SQLAlchemyError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             self._remind(now - self._since, now)
             return
-        if self._is_full and now - self._failed_at < QUIET_SECONDS:
+        if self._can_be_read and now - self._failed_at < QUIET_SECONDS:
             self._remind(now - self._since, now)
             return
         logger.warning(
             "the database is back after %.0f s; %d errors were not logged",
-            self._failed_at - self._since if self._is_full else now - self._since,
+            self._failed_at - self._since if self._can_be_read else now - self._since,
             self._dropped,
             extra={"event": "database.restored"},
         )

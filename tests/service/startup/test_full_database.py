@@ -3,6 +3,7 @@
 import logging
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -48,7 +49,19 @@ async def submit_until_full(app: AppHarness) -> httpx.Response:
     return answer
 
 
-def make_error(path: Path) -> OperationalError:
+def lock_error(path: Path) -> OperationalError:
+    """Return what a write raises while another program keeps the file locked."""
+    with sqlite3.connect(path) as other, sqlite3.connect(path, timeout=0) as connection:
+        other.execute("CREATE TABLE rows (content)")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError) as locked:
+            connection.execute("INSERT INTO rows VALUES (1)")
+    other.close()
+    connection.close()
+    return OperationalError("INSERT", {}, locked.value)
+
+
+def full_error(path: Path) -> OperationalError:
     """Return what a write to a full database raises."""
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE rows (content)")
@@ -59,8 +72,18 @@ def make_error(path: Path) -> OperationalError:
     return OperationalError("INSERT", {}, full.value)
 
 
-async def test_the_log_names_the_full_disk_once_although_the_database_can_be_read(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("make_error", "sentence"),
+    [
+        (full_error, "the disk of the database is full; requests are answered 503 until there is room"),
+        (lock_error, "the database is unreachable; requests are answered 503 until it is back"),
+    ],
+)
+async def test_the_log_names_an_outage_of_writes_once_although_the_database_can_be_read(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    make_error: Callable[[Path], OperationalError],
+    sentence: str,
 ) -> None:
     async def check() -> None:
         """Read, which works."""
@@ -72,6 +95,6 @@ async def test_the_log_names_the_full_disk_once_although_the_database_can_be_rea
         assert not outage.filter(record)
         await outage.check_end(time.monotonic())
     (line,) = [record.getMessage() for record in caplog.records]
-    assert line.startswith("the disk of the database is full; requests are answered 503 until there is room")
+    assert line.startswith(sentence)
     await outage.check_end(time.monotonic() + QUIET_SECONDS)
     assert caplog.records[-1].getMessage().startswith("the database is back after 0 s; 3 errors")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 import socket
 import sqlite3
 import struct
@@ -10,15 +11,18 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import asyncpg
 import pytest
 
 from infra.database.sqlite import sqlite_url
 from infra.lock import hold_lock
+from infra.storage import FolderStorage
 from service import schema
 from service.app import create_app
 from service.http_server.listening import open_sockets
+from service.http_server.server import create_server
 from service.settings import Settings, load_settings
 from service.startup.errors import StartError, as_start_errors, prepare_data_dir
 from tests.support.service_process import clean_environment
@@ -192,6 +196,28 @@ async def test_an_unusable_sqlite_file_is_reported(data_dir: Path) -> None:
     assert "is not a SQLite database" in str(await start_error(settings_of(data_dir)))
 
 
+def test_the_server_keeps_the_cause_of_a_failed_start(tmp_path: Path) -> None:
+    (tmp_path / "framehook.db").write_bytes(b"no database at all" * 100)
+    settings = settings_of(tmp_path)
+    server = create_server(create_app(settings), "127.0.0.1", 0)
+    with pytest.raises(StartError, match="is not a SQLite database"), as_start_errors(settings):
+        server.run()
+
+
+def test_a_disk_without_room_for_the_index_of_the_log_is_full(data_dir: Path) -> None:
+    with sqlite3.connect(data_dir / "framehook.db") as database:
+        database.execute("PRAGMA journal_mode = WAL")
+    database.close()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, hard))  # files can't grow, as on a full disk
+    try:
+        with pytest.raises(StartError) as ended, as_start_errors(settings_of(data_dir)):
+            schema.upgrade(sqlite_url(data_dir / "framehook.db"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert ("the disk is full" in str(ended.value), ended.value.status) == (True, TRY_AGAIN)
+
+
 def test_an_upgrade_of_a_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "framehook.db").mkdir()
     settings = settings_of(tmp_path)
@@ -208,6 +234,21 @@ def test_an_impossible_data_folder_is_reported(tmp_path: Path, name: str) -> Non
     (tmp_path / "file").write_text("")
     with pytest.raises(StartError, match=f"DATA_DIR: .*{name}.*; use a") as ended:
         prepare_data_dir(tmp_path / name)
+    assert ended.value.status == CONFIGURATION
+
+
+def test_files_on_another_disk_than_uploads_are_reported(data_dir: Path) -> None:
+    shared_memory = Path("/dev/shm")  # noqa: S108 - a folder on another file system
+    if not shared_memory.is_dir() or shared_memory.stat().st_dev == data_dir.stat().st_dev:
+        pytest.skip("no second file system")
+    with TemporaryDirectory(dir=shared_memory) as other:
+        (data_dir / "objects").symlink_to(other)
+        with (
+            pytest.raises(StartError, match=f"; mount the disk as {data_dir}") as ended,
+            as_start_errors(settings_of(data_dir)),
+        ):
+            FolderStorage(data_dir)
+        assert list(Path(other).iterdir()) == list((data_dir / "incoming").iterdir()) == []
     assert ended.value.status == CONFIGURATION
 
 
