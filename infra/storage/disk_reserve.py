@@ -84,6 +84,11 @@ class DiskReserve:
             if self._available_bytes() < size:
                 raise DiskFull
 
+    def check_other_disk(self, folder: Path) -> None:
+        """Raise DiskFull unless the disk of another folder has the space that stays free."""
+        if self._free_bytes(folder) < self._min_free_bytes:
+            raise DiskFull
+
     @contextmanager
     def lock_and_check(self) -> Iterator[None]:
         """Block other reservations; at the end raise DiskFull if the block reserved too much."""

@@ -1,6 +1,7 @@
 """What can be checked at any time on this machine alone: the settings, the disk, the limit of open files."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from infra.storage.disk_reserve import MIN_FREE_BYTES
@@ -11,6 +12,10 @@ from service.settings import Settings, find_unknown_settings, find_warnings
 from service.startup.findings import Finding, fail, ok, warn
 
 GIBIBYTE = 2**30
+
+
+def _read_free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
 
 
 def run_checks(settings: Settings) -> list[Finding]:
@@ -24,17 +29,17 @@ def check_machine(settings: Settings) -> list[Finding]:
     return [check_disk(settings), check_open_files(settings, raise_open_file_limit())]
 
 
-def check_disk(settings: Settings, free_bytes: int | None = None) -> Finding:
-    """Check that the disk of the data folder has room for what is reserved at most."""
-    folder = next(
-        path for path in (settings.data_dir, *settings.data_dir.absolute().parents) if path.exists()
-    )
-    free = _read_free_bytes(folder) if free_bytes is None else free_bytes
+def check_disk(settings: Settings, free_bytes: Callable[[Path], int] = _read_free_bytes) -> Finding:
+    """Check that the disk of the data folder, and that of runs, have room for what is reserved at most."""
+    data_dir = settings.data_dir.absolute()
+    nearest = next(path for path in (data_dir, *data_dir.parents) if path.exists())
+    scratch = data_dir / "scratch"
+    free, folder = min((free_bytes(path), path) for path in (nearest, scratch) if path.exists())
     runs = 0 if settings.modal_enabled else settings.local_workers
     wanted = MIN_FREE_BYTES + runs * MAX_RESERVED_BYTES
     sentence = f"DATA_DIR: {free / GIBIBYTE:.1f} GiB are free on the disk of {folder}"
     if free < MIN_FREE_BYTES:
-        return fail("disk", f"{sentence}, and nothing is stored any more; free some space")
+        return fail("disk", f"{sentence}, too little to store files or start exports; free some space")
     if free < wanted:
         return warn(
             "disk", f"{sentence}, and {runs} runs may reserve {wanted / GIBIBYTE:.1f}; free some space"
@@ -52,7 +57,3 @@ def check_open_files(settings: Settings, open_files: int) -> Finding:
             f"{settings.max_connections}; raise `ulimit -n`",
         )
     return ok("open files", f"{open_files} are allowed")
-
-
-def _read_free_bytes(folder: Path) -> int:
-    return shutil.disk_usage(folder).free

@@ -12,10 +12,14 @@ MAX_RESERVED_BYTES = 2**30
 
 
 class ScratchSpace:
-    """Reserved space by call id; without a DiskReserve nothing is reserved, and runs may fill the disk."""
+    """Reserved space by call id; without a DiskReserve nothing is reserved, and runs may fill the disk.
 
-    def __init__(self, reserve: DiskReserve | None) -> None:
+    `folder` is where runs work; it may be on another disk than what the DiskReserve measures.
+    """
+
+    def __init__(self, reserve: DiskReserve | None, folder: Path) -> None:
         self._reserve = reserve
+        self._folder = folder
         self._files: dict[str, Path] = {}
 
     @property
@@ -30,6 +34,7 @@ class ScratchSpace:
         """
         if self._reserve is None:
             return Path(os.devnull).open("rb")
+        self._reserve.check_other_disk(self._folder)
         sources = [
             Path(source.path) for source in spec.transfer.sources.values() if isinstance(source, LocalFile)
         ]

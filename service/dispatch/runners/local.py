@@ -15,7 +15,7 @@ from gpu.crash_signals import crash_error, is_crash
 from gpu.spec import AttemptSpec
 from infra.private_files import make_private_folder
 from infra.storage import DiskFull
-from infra.storage.disk_reserve import DiskReserve
+from infra.storage.disk_reserve import DiskReserve, convert_full_disk
 from service.dispatch.runners.base import CallStatus, Failed, RunnerNotice, RunnerRefused, Running
 from service.dispatch.runners.disk_space import ScratchSpace
 from service.workers.fork_server import ForkServerLost
@@ -56,7 +56,7 @@ class LocalRunner:
     ) -> None:
         self._scratch = scratch.absolute()
         self._starter = starter or WorkerStarter()
-        self._space = ScratchSpace(reserve)
+        self._space = ScratchSpace(reserve, self._scratch)
         self.max_runs: int | None = workers
         self._workers = workers
         self.busy_reason = "1 local worker" if workers == 1 else f"{workers} local workers"
@@ -81,8 +81,10 @@ class LocalRunner:
         if folder.exists():
             raise RunnerRefused("spawn_failed", "The attempt is already running.", transient=True)
         try:
-            folder.mkdir(mode=0o700)
-            with (folder / "lock").open("w") as lock:
+            with convert_full_disk():
+                folder.mkdir(mode=0o700)
+                lock = (folder / "lock").open("w")
+            with lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 with await asyncio.to_thread(self._space.reserve, spec) as reserved:
                     process = await self._starter.start(

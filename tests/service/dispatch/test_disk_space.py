@@ -51,8 +51,13 @@ def spec(tmp_path: Path) -> AttemptSpec:
     )
 
 
-async def test_an_export_waits_for_room_and_uses_up_no_attempt(tmp_path: Path, spec: AttemptSpec) -> None:
-    reserve = DiskReserve(tmp_path / "incoming", free_bytes=lambda _folder: 256 * MIB)
+@pytest.mark.parametrize("full", ["incoming", "scratch"])
+async def test_an_export_waits_for_room_on_both_disks_and_uses_up_no_attempt(
+    tmp_path: Path, spec: AttemptSpec, full: str
+) -> None:
+    reserve = DiskReserve(
+        tmp_path / "incoming", free_bytes=lambda folder: 255 * MIB if folder.name == full else 2**40
+    )
     runner = LocalRunner(tmp_path / "scratch", 1, reserve=reserve)
     spec = spec.model_copy(update={"call_id": runner.call_id_for("job", 1)})
     with pytest.raises(RunnerRefused) as refused:

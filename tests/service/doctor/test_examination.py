@@ -82,7 +82,12 @@ def test_a_folder_is_tried_and_left_as_it_was(data_dir: Path) -> None:
     ("free_bytes", "level"), [(100 * GIBIBYTE, Level.OK), (GIBIBYTE, Level.WARN), (1_000, Level.FAIL)]
 )
 def test_the_disk_must_have_room_for_what_is_reserved(data_dir: Path, free_bytes: int, level: Level) -> None:
-    assert check_disk(settings_on(1, data_dir, local_workers=2), free_bytes).level is level
+    settings = settings_on(1, data_dir, local_workers=2)
+    assert check_disk(settings, lambda _folder: free_bytes).level is level
+    (data_dir / "scratch").mkdir()
+    small = {"scratch": free_bytes}
+    finding = check_disk(settings, lambda folder: small.get(folder.name, 2**40))
+    assert (finding.level, level is Level.OK or "scratch" in finding.message) == (level, True)
 
 
 def test_a_limit_of_files_that_allows_fewer_connections_is_said(data_dir: Path) -> None:
