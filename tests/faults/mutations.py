@@ -203,7 +203,13 @@ MUTATIONS: dict[str, Callable[[], None]] = {
         *REMOVAL_MUTATIONS,
     )
 }
-POSTGRESQL_ONLY = ("skip-catch-up", "keep-leases-of-the-dead")
+SHOWN_ON = {
+    "skip-catch-up": "postgresql",
+    "keep-leases-of-the-dead": "postgresql",
+    # Replicas notice a death by the silence of its runs, and ten deaths in a row are one silence.
+    "charge-deaths-of-service": "sqlite",
+}
+"""The database on which a mutation can show; both where there is none."""
 
 
 def schedule_for(mutation: str, schedule: Schedule) -> Schedule:

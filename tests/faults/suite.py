@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from tests.faults.cluster.cluster import Cluster, open_cluster
 from tests.faults.cluster.replicas import SERVE, describe_process
 from tests.faults.executor import CONVERGE_SECONDS, ScheduleExecutor
-from tests.faults.mutations import MUTATIONS, POSTGRESQL_ONLY, schedule_for
+from tests.faults.mutations import MUTATIONS, SHOWN_ON, schedule_for
 from tests.faults.schedule import Schedule, generate
 
 RENEW_AFTER = 40
@@ -100,4 +100,4 @@ class FaultSuite:
 
 def mutations_for(database: str) -> list[str]:
     """Return the mutations that apply to a database."""
-    return [mutation for mutation in MUTATIONS if database == "postgresql" or mutation not in POSTGRESQL_ONLY]
+    return [mutation for mutation in MUTATIONS if SHOWN_ON.get(mutation, database) == database]
