@@ -29,10 +29,15 @@ class DayLimits:
 
 
 class RunningCost(NamedTuple):
-    """What an active export of a user has added to the costs of the day."""
+    """What an active export of a user has cost beyond `counted_usd`, which its ends before a retry have added."""
 
     user_id: str
     usd: float
+    counted_usd: float = 0.0
+
+    def is_of_same_try(self, other: "RunningCost | None") -> bool:
+        """Tell whether the export was not retried between the two."""
+        return other is not None and self.counted_usd == other.counted_usd
 
 
 class DayAccount:
@@ -55,16 +60,18 @@ class DayAccount:
         self._day, self._running, self._by_user = day, {}, dict(ended)
         self._total = sum(ended.values())
         for job_id, cost in running.items():
-            usd = max(cost.usd, known[job_id].usd) if job_id in known else cost.usd
-            self.note(job_id, cost.user_id, usd)
+            self.note(job_id, cost)
+            if cost.is_of_same_try(known.get(job_id)):
+                self.note(job_id, known[job_id])
 
-    def note(self, job_id: str, user_id: str, usd: float) -> None:
-        """Take what an active export has cost so far from a callback."""
-        added = usd - self._running[job_id].usd if job_id in self._running else usd
+    def note(self, job_id: str, cost: RunningCost) -> None:
+        """Take what an active export has cost so far."""
+        known = self._running.get(job_id)
+        added = cost.usd - known.usd if known is not None and known.is_of_same_try(cost) else cost.usd
         if added <= 0:
             return
-        self._running[job_id] = RunningCost(user_id, usd)
-        self._by_user[user_id] = self._by_user.get(user_id, 0.0) + added
+        self._running[job_id] = cost
+        self._by_user[cost.user_id] = self._by_user.get(cost.user_id, 0.0) + added
         self._total += added
 
     def find_reached(self, user_id: str, *, day: int) -> str | None:

@@ -19,9 +19,10 @@ REFRESH_SECONDS: Final = 1.0
 
 # One statement, so that an export which ends while it runs is in one of the halves.
 _COSTS = text(f"""
-SELECT '' AS job_id, user_id, sum(cost_usd) AS usd FROM usage_days WHERE day = :day GROUP BY user_id
+SELECT '' AS job_id, user_id, sum(cost_usd) AS usd, 0.0 AS counted_usd FROM usage_days WHERE day = :day GROUP BY user_id
 UNION ALL
-SELECT job_id, user_id, cost_usd - counted_usd FROM export_jobs WHERE {IS_ACTIVE} AND cost_usd > counted_usd
+SELECT job_id, user_id, cost_usd - counted_usd, counted_usd FROM export_jobs
+WHERE {IS_ACTIVE} AND cost_usd > counted_usd
 """)  # noqa: S608 - a constant
 
 
@@ -67,9 +68,9 @@ class Budgets:
         ended: dict[str, float] = {}
         running: dict[str, RunningCost] = {}
         async with self._database.reading() as session:
-            for job_id, user_id, usd in await session.execute(_COSTS, {"day": day}):
+            for job_id, user_id, usd, counted_usd in await session.execute(_COSTS, {"day": day}):
                 if job_id:
-                    running[job_id] = RunningCost(user_id, usd)
+                    running[job_id] = RunningCost(user_id, usd, counted_usd)
                 else:
                     ended[user_id] = usd
         self._account.load(day, ended, running)
@@ -95,7 +96,7 @@ class Budgets:
         own = find_own_limit(cost.usd, cost.max_usd)
         if not self._limits.exist:
             return own
-        self._account.note(job_id, user_id, cost.usd - cost.counted_usd)
+        self._account.note(job_id, RunningCost(user_id, cost.usd - cost.counted_usd, cost.counted_usd))
         return own or find_day_limit(self.find_reached(user_id))
 
     def find_reached(self, user_id: str) -> str | None:

@@ -41,10 +41,12 @@ class BudgetChecker:
         return time.monotonic() > since + UNSEEN_SECONDS
 
     async def has_spent_day(self, user_id: str) -> bool:
-        """Tell whether the user's exports have used up the budget of some day. Raises DatabaseUnavailable."""
-        spent = await self._database.fetch_spent(user_id)
-        active = spent.pop(0, 0.0)
-        return max(spent.values(), default=0.0) + active >= DAY_LIMIT_USD
+        """Tell whether the user's exports may have used up the budget of a day. Raises DatabaseUnavailable.
+
+        An export counts for the day on which it ends, and before for each day on which it is active: what is now
+        counted for several days may have been known on one of them.
+        """
+        return sum((await self._database.fetch_spent(user_id)).values()) >= DAY_LIMIT_USD
 
     async def find_wrong_ends(self, user_id: str, rows: Sequence[Row]) -> list[str]:
         """Return exports that ended for a budget that was not used up. Raises DatabaseUnavailable."""
