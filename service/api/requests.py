@@ -13,6 +13,9 @@ from service.problems import FieldError, Invalid, NotFound, TooLarge, Unsupporte
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 MAX_JOB_ID = 64
+MAX_ERRORS = 50
+"""How many errors a response names, so that it is not larger than a request of many unknown fields."""
+MAX_SHOWN_NAME = 200
 NO_NUL_PATTERN = r"^[^\x00]*$"  # PostgreSQL stores none in text
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
@@ -35,9 +38,15 @@ def require_one_of(*names: str) -> pydantic.ConfigDict:
 
 
 async def read_body(request: Request[State], limit: int = MAX_BODY_BYTES) -> bytes:
-    """Read the whole body, but no more than `limit` bytes; raises TooLarge."""
+    """Read the whole body, but no more than `limit` bytes; raises TooLarge.
+
+    Before a client sends it that waits for 100, its declared length counts.
+    """
     chunks: list[bytes] = []
     received = 0
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        raise TooLarge(f"The request body may have at most {limit} bytes.")
     async for chunk in request.stream():
         received += len(chunk)
         if received > limit:
@@ -142,12 +151,19 @@ def _to_sentence(error: ErrorDetails) -> str:
     return sentence.format_map(error.get("ctx", {}))
 
 
+def _shorten(part: str | int) -> str | int:
+    return part if isinstance(part, int) else part[:MAX_SHOWN_NAME]
+
+
 def invalid_from(error: pydantic.ValidationError, *prefix: str) -> Invalid:
     """Turn pydantic's errors into a problem that names each field.
 
     The rejected values are not repeated.
     """
-    errors = [FieldError(loc=[*prefix, *item["loc"]], msg=_to_sentence(item)) for item in error.errors()]
+    errors = [
+        FieldError(loc=[*prefix, *map(_shorten, item["loc"])], msg=_to_sentence(item))
+        for item in error.errors()[:MAX_ERRORS]
+    ]
     first = errors[0]
     where = ".".join(str(part) for part in first["loc"])
     return Invalid(f"{where}: {first['msg']}" if where else first["msg"], errors=errors)

@@ -1,4 +1,4 @@
-"""Wrap ASGI applications for HTTP/1.0 clients, and reject requests over the limit."""
+"""Wrap ASGI applications for unusual clients, and reject requests over the limit."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -32,6 +32,23 @@ def close_delimited(app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:
         await app(scope, receive, send_unchunked)
 
     return delimit_body
+
+
+def close_unless_continued(app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:
+    """Wrap `app` for a client that waits with its body: close the connection if it is answered without it.
+
+    Such a client may send the next request in place of the body, which would be read as the body.
+    """
+
+    async def answer_at_once(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_closing(message: Message) -> None:
+            if cycle.waiting_for_100_continue and cycle.more_body:
+                cycle.keep_alive = False
+            await send(message)
+
+        await app(scope, receive, send_closing)
+
+    return answer_at_once
 
 
 async def reject_overload(scope: Scope, receive: Receive, send: Send) -> None:

@@ -124,10 +124,21 @@ class DirectSocket(DirectConnection, WebSocketsSansIOProtocol):
         super().handle_close(event)
         self._pass_messages()
 
+    def pause_writing(self) -> None:
+        """Read no more: a client that takes no pongs would fill the memory with its pings."""
+        super().pause_writing()
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if not self.read_paused:
+            self.transport.resume_reading()
+
     def _pass_messages(self) -> None:
         """Pass what the client sent to the stream, and read on."""
         while self.stream is not None and not self.queue.empty():
             self.stream.receive(cast(Message, self.queue.get_nowait()))
         if self.stream is not None and self.read_paused:
             self.read_paused = False
-            self.transport.resume_reading()
+            if self.writable.is_set():
+                self.transport.resume_reading()

@@ -12,24 +12,25 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from service.api.streaming.direct import EXTENSION
-from service.http_server.asgi_wrappers import close_delimited
+from service.http_server.asgi_wrappers import close_delimited, close_unless_continued
 from service.http_server.connections import address_group
-from service.http_server.direct import DirectHttpProtocol
 from service.http_server.direct_streams import DirectEventStream
 from service.http_server.rejection import Expected
-from service.http_server.websocket import CountedWebSocket
+from service.http_server.request_heads import check_head
+from service.http_server.upgrades import UpgradingHttpProtocol
 from service.problems import HeadTooLarge, MalformedRequest, Problem, RequestTimeout, TooManyConnections
 
 ESSENTIAL_PATHS = (b"/api/callbacks/", b"/healthz", b"/readyz", b"/metrics")
 
 
-class BoundedHttpProtocol(DirectEventStream, DirectHttpProtocol):
+class BoundedHttpProtocol(DirectEventStream, UpgradingHttpProtocol):
     """One connection whose client must keep to the limits."""
 
     _address = ""
     _idle_bytes = 0  # received since the last byte of a body, or the last end of a head or a message
     _has_progressed = False
     _is_large = False
+    _fields = 0  # of the head and the trailers of a request
     _waiting_since: float | None = None  # the time at which waiting for `_expected` began
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -59,9 +60,8 @@ class BoundedHttpProtocol(DirectEventStream, DirectHttpProtocol):
         try:
             self._feed(data)
         except httptools.HttpParserUpgrade:
-            if self._should_upgrade():
-                self.handle_websocket_upgrade()
-                return
+            self.handle_websocket_upgrade()
+            return
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._reject(cause if isinstance(cause, Problem) else MalformedRequest())
@@ -83,7 +83,7 @@ class BoundedHttpProtocol(DirectEventStream, DirectHttpProtocol):
     def _feed_slice(self, data: bytes | memoryview) -> None:
         before, self._idle_bytes = self._idle_bytes, 0
         had_progressed, self._has_progressed = self._has_progressed, False
-        self.parser.feed_data(data)
+        self._parse(data)
         if not self._has_progressed:
             self._idle_bytes = before + len(data)
             self._has_progressed = had_progressed
@@ -104,20 +104,31 @@ class BoundedHttpProtocol(DirectEventStream, DirectHttpProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._expected = Expected.HEAD
+        self._fields = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if len(self.headers) >= self._limits.fields:
+        self._fields += 1
+        if self._fields > self._limits.fields:
             raise HeadTooLarge(f"The request head is limited to {self._limits.fields} fields.")
-        super().on_header(name, value)
+        if (
+            self._expected is Expected.HEAD
+        ):  # a trailer must not pass for a field of the head (RFC 9110, section 6.5)
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._has_progressed = True
         if self._is_large and self._head_bytes() > self._limits.head_bytes:
             raise HeadTooLarge(f"The request head is limited to {self._limits.head_bytes} bytes.")
+        check_head(self.parser.get_method(), self.parser.get_http_version(), self.headers)
+        self._check_upgrade()
+        if self._ignores_upgrade:
+            return
         self._expected = Expected.BODY
         is_essential = self.url.startswith(ESSENTIAL_PATHS)
         is_accepted = self._connections.start_request(self, self._address, is_essential=is_essential)
         self.app = self.config.loaded_app if is_accepted else self._overload_app
+        if self.parser.get_http_version() == "1.0":
+            self.expect_100_continue = False  # such a client does not know of it
         super().on_headers_complete()
         if self._connections.is_reserved(self) and (cycle := self._newest()):
             cycle.keep_alive = False
@@ -128,7 +139,11 @@ class BoundedHttpProtocol(DirectEventStream, DirectHttpProtocol):
 
     def on_message_complete(self) -> None:
         self._has_progressed = True
+        if self._ignores_upgrade:
+            return
         self._expected = Expected.NOTHING
+        if not self._upgrades and not self.parser.should_keep_alive():
+            self._end_with(self.cycle)  # a trailer may say it, too
         super().on_message_complete()
 
     def _head_bytes(self) -> int:
@@ -145,19 +160,9 @@ class BoundedHttpProtocol(DirectEventStream, DirectHttpProtocol):
         elif cycle.scope["method"] == "GET":
             self._streamed = cycle
             cycle.scope["extensions"] = {EXTENSION: self}  # type: ignore[dict-item]
+        if cycle.waiting_for_100_continue:
+            app = close_unless_continued(app, cycle)
         super()._start_asgi_task(cycle, app)
-
-    def handle_websocket_upgrade(self) -> None:
-        if self.app is self._overload_app:
-            self._expected = Expected.NOTHING
-            self._reject(TooManyConnections())
-            return
-        super().handle_websocket_upgrade()
-        protocol = self.transport.get_protocol()
-        assert isinstance(protocol, CountedWebSocket)
-        self._connections.replace(self, protocol)
-        protocol.open_connections = self._connections
-        self.parser = None  # type: ignore[assignment]  # it refers to this object, which has ended
 
     # Timeouts
 
@@ -166,6 +171,9 @@ class BoundedHttpProtocol(DirectEventStream, DirectHttpProtocol):
         if self._closes_at is not None:
             if now >= self._closes_at:
                 self.transport.abort()
+        elif self._has_ended and self._sends_stream():
+            self._leave_requests()
+            self.transport.close()
         elif self._waiting_since is None or self._rejection is not None:
             return
         elif self._waits_for_us():

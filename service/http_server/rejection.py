@@ -47,6 +47,8 @@ class ResponseTransport:
 class RejectingHttpProtocol(HttpToolsProtocol):
     """Connection that can be rejected: after the responses to earlier requests it is closed."""
 
+    _has_ended = False  # the client sends no more
+
     def __init__(
         self,
         config: Config,
@@ -67,12 +69,51 @@ class RejectingHttpProtocol(HttpToolsProtocol):
         self._rejection: Problem | None = None
         self._closes_at: float | None = None
         self._discarded = 0
+        self._running: RequestResponseCycle | None = None  # the request that is being answered
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
+        self._running = cycle
         if cycle.scope["method"] not in _BODILESS:
             transport = ResponseTransport(self.transport, self._close_after_response)
             cycle.transport = transport  # type: ignore[assignment]
         super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._leave_requests()
+        super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep the connection of a client that sends no more until what has arrived is answered.
+
+        A stream ends: its client has most likely gone.
+        """
+        if self._expected is Expected.BODY or not self._is_answering() or self._sends_stream():
+            self._leave_requests()
+            return False
+        self._has_ended = True
+        if self._rejection is None:
+            self.cycle.keep_alive = False
+        return True
+
+    def _sends_stream(self) -> bool:
+        """Tell whether a response is being sent that has no length."""
+        cycle = self._running
+        if cycle is None or not cycle.response_started or cycle.response_complete:
+            return False
+        return bool(cycle.chunked_encoding) or cycle.expected_content_length == 0
+
+    def _leave_requests(self) -> None:
+        """Tell the application that the client has disconnected, and start no further request."""
+        self.pipeline.clear()
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
+
+    def _end_with(self, cycle: RequestResponseCycle) -> None:
+        """Close the connection after the response to a request."""
+        cycle.keep_alive = False
+        if cycle.response_complete:
+            self.transport.close()
 
     def evict(self) -> None:
         """Close the idle connection to free its slot."""
@@ -82,6 +123,8 @@ class RejectingHttpProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         if (cycle := self._newest()) is not None and cycle.response_complete:
             cycle.transport = self.transport  # without a cycle of references
+        if self._closes_at is not None:
+            self.pipeline.clear()  # nothing that follows the last request is served
         super().on_response_complete()
         if self._is_answering() or self.transport.is_closing():
             return

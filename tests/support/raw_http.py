@@ -1,12 +1,16 @@
 """Requests byte by byte, as no HTTP client would send them."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from starlette.applications import Starlette
+from starlette.routing import Route
+
 from service.http_server.protocol import BoundedHttpProtocol
-from service.http_server.server import Server
+from service.http_server.server import Server, create_server
 from tests.support.stream_server import wait_until
 
 TIMEOUT_SECONDS = 20
@@ -46,6 +50,20 @@ async def open_connection(port: int, *, source: str = "127.0.0.1") -> AsyncItera
         yield RawConnection(reader, writer)
     finally:
         writer.close()
+
+
+@asynccontextmanager
+async def serve_routes(*routes: Route) -> AsyncIterator[tuple[Server, int]]:
+    """Serve routes without the service behind them; give the server and its port."""
+    app = Starlette(routes=routes)
+    app.state.close_streams = lambda: None
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        running = create_server(app, "127.0.0.1", 0)
+        serving = asyncio.create_task(running.serve(sockets=[listening]))
+        await wait_until(lambda: running.started)
+        yield running, listening.getsockname()[1]
+        running.should_exit = True
+        await serving
 
 
 def request_head(

@@ -1,19 +1,22 @@
 """Requests that are too large or too slow are rejected; all others are served."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.http_server.server import Server, create_server
 from service.settings import Settings
-from tests.support.raw_http import open_connection, open_connections, pass_time, request_head, wait_received
+from tests.support.raw_http import (
+    open_connection,
+    open_connections,
+    pass_time,
+    request_head,
+    serve_routes,
+    wait_received,
+)
 from tests.support.stream_server import StreamServer, count_rejected, open_server, wait_until
 
 KIB = 1024
@@ -173,17 +176,16 @@ async def test_a_body_that_the_service_does_not_read_yet_does_not_time_out() -> 
         await read.wait()
         return Response(str(len(await request.body())))
 
-    async with _serving(Starlette(routes=[Route("/", route, methods=["PUT"])])) as running:
-        port = running.servers[0].sockets[0].getsockname()[1]
-        async with open_connection(port) as connection:
-            await connection.send(request_head("PUT /", extra="content-length: 1000000\r\n") + b"a" * 500_000)
-            await wait_until(
-                lambda: any(connection.flow.read_paused for connection in open_connections(running))
-            )
-            pass_time(running, 3_600)
-            read.set()
-            await connection.send(b"a" * 500_000)
-            assert (await connection.read_all()).endswith(b"\r\n\r\n1000000")
+    async with (
+        serve_routes(Route("/", route, methods=["PUT"])) as (running, port),
+        open_connection(port) as connection,
+    ):
+        await connection.send(request_head("PUT /", extra="content-length: 1000000\r\n") + b"a" * 500_000)
+        await wait_until(lambda: any(connection.flow.read_paused for connection in open_connections(running)))
+        pass_time(running, 3_600)
+        read.set()
+        await connection.send(b"a" * 500_000)
+        assert (await connection.read_all()).endswith(b"\r\n\r\n1000000")
 
 
 async def test_a_client_that_waits_for_100_continue_is_not_slow() -> None:
@@ -193,20 +195,19 @@ async def test_a_client_that_waits_for_100_continue_is_not_slow() -> None:
         await read.wait()
         return Response(await request.body())
 
-    async with _serving(Starlette(routes=[Route("/", route, methods=["PUT"])])) as running:
-        port = running.servers[0].sockets[0].getsockname()[1]
-        async with open_connection(port) as connection:
-            await connection.send(
-                request_head("PUT /", extra="content-length: 2\r\nexpect: 100-continue\r\n")
-            )
-            await wait_until(
-                lambda: any(connection.cycle is not None for connection in open_connections(running))
-            )
-            pass_time(running, 3_600)
-            read.set()
-            assert await connection.status() == 100
-            await connection.send(b"ok")
-            assert (await connection.read_all()).endswith(b"\r\n\r\nok")
+    async with (
+        serve_routes(Route("/", route, methods=["PUT"])) as (running, port),
+        open_connection(port) as connection,
+    ):
+        await connection.send(request_head("PUT /", extra="content-length: 2\r\nexpect: 100-continue\r\n"))
+        await wait_until(
+            lambda: any(connection.cycle is not None for connection in open_connections(running))
+        )
+        pass_time(running, 3_600)
+        read.set()
+        assert await connection.status() == 100
+        await connection.send(b"ok")
+        assert (await connection.read_all()).endswith(b"\r\n\r\nok")
 
 
 async def test_an_http_1_0_client_gets_a_stream_without_chunked_encoding(server: StreamServer) -> None:
@@ -221,18 +222,6 @@ async def test_an_http_1_0_client_gets_a_stream_without_chunked_encoding(server:
     assert b"chunked" not in answer_head
     assert body.startswith(b"retry: 2000\nid: ")
     assert body.endswith(b"}\n\n")
-
-
-@asynccontextmanager
-async def _serving(app: Starlette) -> AsyncIterator[Server]:
-    app.state.close_streams = lambda: None
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        running = create_server(app, "127.0.0.1", 0)
-        serving = asyncio.create_task(running.serve(sockets=[listening]))
-        await wait_until(lambda: running.started)
-        yield running
-        running.should_exit = True
-        await serving
 
 
 @pytest.mark.parametrize(
