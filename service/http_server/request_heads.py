@@ -33,13 +33,13 @@ def check_head(method: bytes, version: str, headers: Sequence[tuple[bytes, bytes
         raise UnsupportedVersion
     if method == b"CONNECT":
         raise MalformedRequest("The service is no proxy; CONNECT is not supported.")
-    found: dict[bytes, bytes] = {}
+    single_values: dict[bytes, bytes] = {}
     for name, value in headers:
         if name in _SINGLE:
-            if name in found:
+            if name in single_values:
                 raise MalformedRequest(f"The request has more than one field `{name.decode()}`.")
-            found[name] = value
-    if b"host" not in found and version != "1.0":
+            single_values[name] = value
+    if b"host" not in single_values and version != "1.0":
         raise MalformedRequest("The request has no field `Host`.")
-    if found.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+    if single_values.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
         raise UnsupportedCoding

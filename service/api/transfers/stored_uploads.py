@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.api.openapi.operations import Answer, Tag, declare_operation
-from service.api.requests import StrictModel, json_response, parse_query
+from service.api.requests import NO_NUL_PATTERN, StrictModel, json_response, parse_query
 from service.api.state import State
 from service.exports.checks import UPLOADS_PREFIX, UploadInUse
 from service.exports.uploads import ListedUpload
@@ -20,7 +20,7 @@ class ListQuery(StrictModel):
     """`?limit=&cursor=`."""
 
     limit: Annotated[int, pydantic.Field(ge=1, le=200)] = 50
-    cursor: Annotated[str, pydantic.Field(max_length=MAX_KEY)] | None = None
+    cursor: Annotated[str, pydantic.Field(max_length=MAX_KEY, pattern=NO_NUL_PATTERN)] | None = None
 
 
 class SourceFile(TypedDict):

@@ -17,6 +17,9 @@ import service.app  # noqa: F401 - defines them all
 from service.api.problem_handlers import EXCEPTION_HANDLERS
 from service.http_server.server import create_server
 from service.problems import Problem
+from tests.service.conftest import bearer
+from tests.support.app_harness import AppHarness
+from tests.support.problems import assert_problem
 from tests.support.raw_http import open_connection, request_head
 
 REFUSED = """
@@ -82,3 +85,8 @@ async def test_the_answer_to_a_mistake_of_ours_says_that_its_connection_closes()
     await serving
     assert answer.startswith(b"HTTP/1.1 500")
     assert b"\r\nconnection: close\r\n" in answer.lower()
+
+
+async def test_a_cursor_that_no_database_stores_is_refused(app_on_any_database: AppHarness) -> None:
+    answer = await app_on_any_database.client.get("/api/uploads?cursor=%00", headers=bearer("ada"))
+    assert_problem(answer, 422)

@@ -56,6 +56,13 @@ async def test_a_wrong_body_is_refused_in_plain_words(app: AppHarness, content: 
     assert assert_problem(answer, 422)["detail"] == detail
 
 
+async def test_a_body_of_many_unknown_fields_gets_a_short_answer(app: AppHarness) -> None:
+    body = {"x" * 5_000 + str(number): 1 for number in range(200)}
+    problem = assert_problem(await app.client.post("/api/exports", json=body), 422)
+    assert len(problem["errors"]) == 50
+    assert max(len(error["loc"][0]) for error in problem["errors"]) == 200
+
+
 @pytest.mark.parametrize(
     ("path", "allowed"),
     [
