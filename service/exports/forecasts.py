@@ -19,6 +19,7 @@ from gpu.export_types.registry import parse_config
 from infra.database.base import Database
 from infra.database.errors import DATABASE_ERRORS
 from infra.storage import Storage, StorageError
+from service.clock import STEP_SECONDS
 from service.exports.models import ExportRequest
 from service.forecast.forecaster import Forecaster
 from service.forecast.rates import Prediction
@@ -81,8 +82,11 @@ class RunForecasts:
         """Learn from a complete export how long its run took."""
         begun = job.started_at if job.spawned_at is None else job.spawned_at
         if job.work is not None and begun is not None and job.completed_at is not None:
-            work = msgspec.json.decode(job.work, type=Work)
-            self._forecaster.record(work, job.completed_at - begun)
+            seconds, worked = job.completed_at - begun, job.completed_at - (job.started_at or begun)
+            if (
+                seconds >= 0 and worked < job.gpu_seconds + STEP_SECONDS
+            ):  # else the clock was set during the run
+                self._forecaster.record(msgspec.json.decode(job.work, type=Work), seconds)
 
     async def run(self) -> None:
         """Add the forecasts that are missing, one at a time, until cancelled."""

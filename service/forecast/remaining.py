@@ -3,6 +3,7 @@
 import math
 from statistics import NormalDist
 
+from callbacks.sender import HEARTBEAT_SECONDS
 from service.forecast.rates import HIGH, Prediction
 
 _NORMAL = NormalDist()
@@ -15,6 +16,21 @@ After a third, the time left is then wrong by a fifth, as `make bench ARGS=eta` 
 _SMALLEST_SPREAD = 0.02
 _LATEST_DEVIATIONS = 2.0
 """A run that takes longer than its estimate is as late as few runs are, however late: there is always time left."""
+
+
+def measure_run(started_at: float, reported_at: float, own_seconds: float) -> float:
+    """Return for how many seconds a run had worked at its latest report.
+
+    The times are on the wall clock of the service, which may have been set since. `own_seconds` is what the run has
+    measured by itself, with the time of other machines that work for it; 0 if it says nothing.
+    """
+    seconds = max(0.0, reported_at - started_at)
+    return min(seconds, own_seconds) if own_seconds > 0 else seconds
+
+
+def measure_silence(reported_at: float, now: float) -> float:
+    """Return the seconds since the latest report of a run that lives: the clock may have been set since."""
+    return min(max(0.0, now - reported_at), HEARTBEAT_SECONDS)
 
 
 def predict_remaining(

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, and_, or_, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.envelope import Phase
+from service.clock import DAY_SECONDS
 from service.jobs import transition_sql as sql
 from service.jobs.models import HAS_TIME_LIMIT, IS_ACTIVE, JOBS, Job, Status
 from service.jobs.queue import fair_share
@@ -108,10 +109,14 @@ async def lease_silent(
 
 
 async def end_long_pauses(session: AsyncSession, *, now: float) -> None:
-    """End the pauses that are longer than any pause can be: the clock was set back after them."""
+    """End the pauses that are longer than any pause can be: the clock was set back after them.
+
+    A budget holds an export until the end of the day.
+    """
     too_late = now + LONGEST_PAUSE_SECONDS
     is_scheduled = JOBS.c.scheduled_at.is_not(None) & (JOBS.c.not_before == JOBS.c.scheduled_at)
     is_held = JOBS.c.held_until.is_not(None) & (JOBS.c.not_before == JOBS.c.held_until)
+    is_held &= JOBS.c.held_until <= now + DAY_SECONDS
     is_free = JOBS.c.lease_until.is_(None)
     waiting = and_(UNSTARTED, is_free, JOBS.c.not_before > too_late, ~is_scheduled, ~is_held)
     await session.execute(update(JOBS).where(waiting).values(not_before=now))

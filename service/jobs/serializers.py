@@ -10,7 +10,7 @@ import msgspec
 
 from callbacks.envelope import Phase, format_rfc3339
 from service.forecast.rates import Prediction
-from service.forecast.remaining import predict_remaining
+from service.forecast.remaining import measure_run, predict_remaining
 from service.jobs.metadata import MetadataValue, decode_metadata
 from service.jobs.models import Job, Status
 from service.jobs.queue.priorities import Priority
@@ -193,7 +193,12 @@ def predict_left(job: Job, *, wait: Prediction | None) -> Prediction | None:
             return None
         middle = wait.p50 + forecast.p50
         return Prediction(middle, middle + math.hypot(wait.p90 - wait.p50, forecast.p90 - forecast.p50))
-    elapsed = max(0.0, (job.heartbeat_at or begun) - begun)
+    elapsed = 0.0
+    if job.started_at is not None:
+        elapsed = max(0.0, job.started_at - begun)
+        elapsed += measure_run(
+            job.started_at, job.heartbeat_at or begun, job.gpu_seconds - job.gpu_seconds_before
+        )
     return predict_remaining(forecast, elapsed=elapsed, fraction=job.progress / 100, measured=job.eta_seconds)
 
 

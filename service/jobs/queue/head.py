@@ -7,11 +7,12 @@ length of a queue nor on the number of finished jobs.
 from collections import defaultdict
 from dataclasses import dataclass
 from heapq import nsmallest
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.forecast.remaining import measure_run, measure_silence
 from service.jobs.models import JOBS, Status
 from service.jobs.queue.fair_share import (
     NEGLIGIBLE_SECONDS,
@@ -36,7 +37,8 @@ _READY_OF_USER = text(
 _SLOTS = text("""
 SELECT place.job_id, place.user_id, place.since, job.completed_at, job.status,
     job.attempt = place.attempt AND job.status IN ('pending', 'processing') AS is_running,
-    job.started_at, job.spawned_at, job.heartbeat_at, job.eta_seconds, job.forecast_seconds
+    job.started_at, job.spawned_at, job.heartbeat_at, job.eta_seconds, job.forecast_seconds,
+    job.gpu_seconds, job.gpu_seconds_before
 FROM occupied_places AS place LEFT JOIN export_jobs AS job ON job.job_id = place.job_id
 """)
 
@@ -108,12 +110,19 @@ async def _read_slots(session: AsyncSession, now: float) -> tuple[list[Slot], di
         share.slots += 1
         share.seconds += compute_service(now - row.since)
         is_started = row.status == Status.PROCESSING
-        left = None
-        if row.eta_seconds is not None and row.heartbeat_at is not None:
-            left = max(0.0, row.eta_seconds - (now - row.heartbeat_at))
-        times = (row.since, row.spawned_at, row.started_at, left, row.forecast_seconds)
+        times = (row.since, row.spawned_at, *_find_progress(row, now), row.forecast_seconds)
         slots.append(Slot(row.job_id, row.user_id, is_started, *times))
     return slots, shares
+
+
+def _find_progress(row: Any, now: float) -> tuple[float | None, float | None]:
+    """Return when a run has started, and how many seconds are left by its own measure, both by the clock of `now`."""
+    if row.started_at is None or row.heartbeat_at is None:
+        return row.started_at, None
+    silence = measure_silence(row.heartbeat_at, now)
+    worked = measure_run(row.started_at, row.heartbeat_at, row.gpu_seconds - row.gpu_seconds_before)
+    left = None if row.eta_seconds is None else max(0.0, row.eta_seconds - silence)
+    return now - worked - silence, left
 
 
 async def _read_run_seconds(session: AsyncSession) -> float | None:

@@ -55,6 +55,12 @@ class Queue:
         self.started += claimed
         return claimed
 
+    async def report(self, job_id: str, step: int, gpu_seconds: float) -> None:
+        """Let the run report how long it has worked by its own clock."""
+        kind, attempt = EventType.PROGRESS, self.running[job_id].attempt
+        report = job_factory.build_change(kind, job_id, attempt, step, now=self.now, gpu_seconds=gpu_seconds)
+        await job_factory.write_changes(self._writer, report)
+
     async def complete(self, job_id: str) -> None:
         job = self.running.pop(job_id)
         end = job_factory.build_change(EventType.COMPLETED, job_id, job.attempt, 9, now=self.now)

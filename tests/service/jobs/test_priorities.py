@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 
 from infra.database.base import Database
+from service.costs import holds
+from service.costs.days import day_of, end_of
 from service.jobs import leases, transitions
 from service.jobs.models import Job
 from service.jobs.queue.priorities import Priority
@@ -107,3 +109,16 @@ async def test_a_schedule_is_no_pause_that_a_step_of_the_clock_made(any_database
     async with any_database.transaction() as session:
         await leases.end_long_pauses(session, now=NOW)
     assert await list_start_order(any_database, at=NOW) == []
+
+
+@pytest.mark.parametrize(("ahead_days", "started"), [(0, []), (1, ["held"])])
+async def test_a_budget_of_a_day_that_was_ahead_holds_nothing_once_the_clock_is_set_back(
+    any_database: Database, ahead_days: int, started: list[str]
+) -> None:
+    await submit(any_database, "held", Priority.NORMAL, at=NOW)
+    day = day_of(NOW) + ahead_days
+    async with any_database.transaction() as session:
+        assert await holds.hold(session, None, lambda _user: "The budget is used up.", until=end_of(day))
+    async with any_database.transaction() as session:
+        await leases.end_long_pauses(session, now=NOW)
+    assert await list_start_order(any_database, at=NOW) == started

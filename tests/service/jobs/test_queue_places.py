@@ -67,6 +67,27 @@ async def test_a_look_changes_nothing_and_sees_what_the_next_claim_will_charge(
     assert [job.user_id for job in await queue.claim()] == ["bob"]
 
 
+@pytest.mark.parametrize("step", [86_400.0, -86_400.0], ids=["forward", "back"])
+async def test_a_step_of_the_clock_moves_no_start_by_more_than_a_run(
+    any_database: Database, step: float
+) -> None:
+    queue = Queue(any_database, 1)
+    for user in ("ada", "bob"):
+        await queue.submit(user)
+    (running,) = await queue.claim()
+    await queue.report(running.job_id, 1, 0.0)
+    queue.now += 4
+    await queue.report(running.job_id, 2, 4.0)
+    assert (await look(queue)).by_job["job-000001"].seconds == 6.0
+    queue.now += step
+    for number, worked in enumerate((4.0, 5.0)):
+        seconds = (await look(queue)).by_job["job-000001"].seconds
+        assert seconds is not None
+        assert 0.0 <= seconds <= RUN_SECONDS
+        await queue.report(running.job_id, 3 + number, worked)
+    assert (await look(queue)).by_job["job-000001"].seconds == (5.0 if step > 0 else RUN_SECONDS)
+
+
 async def test_a_look_reads_no_more_than_the_head_of_long_queues(any_database: Database) -> None:
     queue = Queue(any_database, 1)
     await queue.submit("ada", HEAD_JOBS + 20)

@@ -73,6 +73,13 @@ def test_both_agree_on_what_is_left() -> None:
     assert 60 < slow < 150
 
 
+@pytest.mark.parametrize("measured", [{}, {"progress": 25.0, "eta_seconds": 150.0}])
+def test_a_clock_that_was_set_ahead_makes_no_run_late(measured: Mapping[str, Any]) -> None:
+    usual = etas(**FORECAST, **RUNNING, **measured)
+    ahead = {**RUNNING, "heartbeat_at": NOW - 10 + 86_400, "gpu_seconds": 69.0, "gpu_seconds_before": 20.0}
+    assert etas(**FORECAST, **ahead, **measured) == usual
+
+
 @pytest.mark.parametrize("status", [Status.COMPLETE, Status.ERROR, Status.CANCELLED])
 def test_an_export_that_has_ended_has_no_time_left(status: Status) -> None:
     assert etas(**{**FORECAST, **RUNNING, "status": status, "phase": Phase.DONE}) == (None, None)
