@@ -86,7 +86,7 @@ class DirectSocket(DirectConnection, WebSocketsSansIOProtocol):
     def attach(self, stream: DirectStream) -> None:
         super().attach(stream)
         self.stop_keepalive()
-        self._pass_messages()
+        self.pass_messages()
 
     def take_over(self) -> None:
         super().take_over()
@@ -118,27 +118,16 @@ class DirectSocket(DirectConnection, WebSocketsSansIOProtocol):
 
     def send_receive_event_to_app(self) -> None:
         super().send_receive_event_to_app()
-        self._pass_messages()
+        self.pass_messages()
 
     def handle_close(self, event: Frame) -> None:
         super().handle_close(event)
-        self._pass_messages()
+        self.pass_messages()
 
-    def pause_writing(self) -> None:
-        """Read no more: a client that takes no pongs would fill the memory with its pings."""
-        super().pause_writing()
-        self.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if not self.read_paused:
-            self.transport.resume_reading()
-
-    def _pass_messages(self) -> None:
+    def pass_messages(self) -> None:
         """Pass what the client sent to the stream, and read on."""
         while self.stream is not None and not self.queue.empty():
             self.stream.receive(cast(Message, self.queue.get_nowait()))
-        if self.stream is not None and self.read_paused:
+        if self.stream is not None and self.read_paused and self.writable.is_set():
             self.read_paused = False
-            if self.writable.is_set():
-                self.transport.resume_reading()
+            self.transport.resume_reading()

@@ -59,6 +59,17 @@ class CountedWebSocket(DirectSocket):
             bytes(answer.body),
         )
 
+    def pause_writing(self) -> None:
+        """Read no more: a client that takes no pongs would fill the memory with its pings."""
+        super().pause_writing()
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.pass_messages()
+        if not self.read_paused:
+            self.transport.resume_reading()
+
     def handle_cont(self, event: Frame) -> None:
         if len(self.frames) < MAX_FRAGMENTS:
             super().handle_cont(event)
