@@ -13,6 +13,8 @@ from service.jobs.metadata import list_fragments
 from service.jobs.models import JOBS, Job, Status
 
 _MILLISECOND_AND_ROUNDING = 0.002
+_HALF_MICROSECOND = 0.6e-6
+"""Clients know times that were rounded to microseconds: one that was shown must find its export."""
 _ENDS_BEFORE_RETRY = frozenset({Status.ERROR, Status.CANCELLED})
 
 
@@ -34,10 +36,14 @@ class ExportFilter:
     created_before: float | None = None
     batch_id: str | None = None
     _fragments: tuple[tuple[str, ...], ...] = field(init=False, repr=False, compare=False)
+    _after: float | None = field(init=False, repr=False, compare=False)
+    _before: float | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         fragments = tuple(tuple(list_fragments(key, text)) for key, text in self.metadata)
         object.__setattr__(self, "_fragments", fragments)
+        for name, at in (("_after", self.created_after), ("_before", self.created_before)):
+            object.__setattr__(self, name, None if at is None else at - _HALF_MICROSECOND)
 
     def matches(self, job: Job) -> bool:
         """Check the conditions on the state of a job."""
@@ -52,8 +58,8 @@ class ExportFilter:
         return (
             not (self.statuses or self.types or self.project_id is not None)
             and self.batch_id in (None, batch.batch_id)
-            and (self.created_after is None or batch.created_at >= self.created_after)
-            and (self.created_before is None or batch.created_at < self.created_before)
+            and (self._after is None or batch.created_at >= self._after)
+            and (self._before is None or batch.created_at < self._before)
             and self._matches_metadata(batch.metadata)
         )
 
@@ -85,10 +91,10 @@ class ExportFilter:
         An id begins with the millisecond of the creation.
         """
         bounds = []
-        if self.created_after is not None:
-            bounds.append(job_id >= first_id(max(0.0, self.created_after)))
-        if self.created_before is not None:
-            bounds.append(job_id < first_id(max(0.0, self.created_before + _MILLISECOND_AND_ROUNDING)))
+        if self._after is not None:
+            bounds.append(job_id >= first_id(max(0.0, self._after)))
+        if self._before is not None:
+            bounds.append(job_id < first_id(max(0.0, self._before + _MILLISECOND_AND_ROUNDING)))
         return bounds
 
     def residual_conditions(self, *, with_earlier: bool = False) -> list[ColumnElement[bool]]:
@@ -108,8 +114,8 @@ class ExportFilter:
         """Check what lasts as long as the job."""
         return (
             (not self.types or job.type in self.types)
-            and (self.created_after is None or job.created_at >= self.created_after)
-            and (self.created_before is None or job.created_at < self.created_before)
+            and (self._after is None or job.created_at >= self._after)
+            and (self._before is None or job.created_at < self._before)
             and self.batch_id in (None, job.batch_id)
         )
 
@@ -128,10 +134,10 @@ class ExportFilter:
         conditions: list[ColumnElement[bool]] = [type_.in_(sorted(self.types))] if self.types else []
         if self.batch_id is not None:
             conditions.append(batch_id == self.batch_id)
-        if self.created_after is not None:
-            conditions.append(JOBS.c.created_at >= self.created_after)
-        if self.created_before is not None:
-            conditions.append(JOBS.c.created_at < self.created_before)
+        if self._after is not None:
+            conditions.append(JOBS.c.created_at >= self._after)
+        if self._before is not None:
+            conditions.append(JOBS.c.created_at < self._before)
         return conditions
 
     def _edit_conditions(self, project_id: ColumnElement[str]) -> list[ColumnElement[bool]]:

@@ -43,7 +43,7 @@ CONDITIONS = [
     ("kk", "v"),
 ]
 TIMES = [None, NOW - 1, NOW, NOW + 0.0005, NOW + 0.001, NOW + 0.5, NOW + 1]
-CREATIONS = [NOW, NOW + 0.0004, NOW + 0.0007, NOW + 0.001, NOW + 0.7]
+CREATIONS = [NOW, NOW + 0.0004, NOW + 0.0007, NOW + 0.001, NOW + 0.4999998, NOW + 0.7]
 
 filters = st.builds(
     ExportFilter,
@@ -99,14 +99,15 @@ async def list_all(database: Database) -> list[Job]:
 
 def is_wanted(job: Job, export_filter: ExportFilter) -> bool:
     """Say in the plainest way what `ExportFilter.matches` has to say."""
+    shown_at = round(job.created_at, 6)  # as precise as what clients see of it
     metadata = decode_metadata(job.metadata)
     conditions = [
         not export_filter.statuses or job.status in export_filter.statuses,
         not export_filter.types or job.type in export_filter.types,
         export_filter.project_id is None or job.project_id == export_filter.project_id,
         all(key in metadata and to_text(metadata[key]) == text for key, text in export_filter.metadata),
-        export_filter.created_after is None or job.created_at >= export_filter.created_after,
-        export_filter.created_before is None or job.created_at < export_filter.created_before,
+        export_filter.created_after is None or shown_at >= export_filter.created_after,
+        export_filter.created_before is None or shown_at < export_filter.created_before,
     ]
     return all(conditions)
 
