@@ -83,9 +83,8 @@ class RunForecasts:
         begun = job.started_at if job.spawned_at is None else job.spawned_at
         if job.work is not None and begun is not None and job.completed_at is not None:
             seconds, worked = job.completed_at - begun, job.completed_at - (job.started_at or begun)
-            if (
-                seconds >= 0 and worked < job.gpu_seconds + STEP_SECONDS
-            ):  # else the clock was set during the run
+            was_clock_set = seconds < 0 or worked >= job.gpu_seconds + STEP_SECONDS
+            if not was_clock_set:
                 self._forecaster.record(msgspec.json.decode(job.work, type=Work), seconds)
 
     async def run(self) -> None:

@@ -110,9 +110,8 @@ class BoundedHttpProtocol(DirectEventStream, UpgradingHttpProtocol):
         self._fields += 1
         if self._fields > self._limits.fields:
             raise HeadTooLarge(f"The request head is limited to {self._limits.fields} fields.")
-        if (
-            self._expected is Expected.HEAD
-        ):  # a trailer must not pass for a field of the head (RFC 9110, section 6.5)
+        # A trailer must not pass for a field of the head (RFC 9110, section 6.5).
+        if self._expected is Expected.HEAD:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:

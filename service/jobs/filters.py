@@ -58,8 +58,7 @@ class ExportFilter:
         return (
             not (self.statuses or self.types or self.project_id is not None)
             and self.batch_id in (None, batch.batch_id)
-            and (self._after is None or batch.created_at >= self._after)
-            and (self._before is None or batch.created_at < self._before)
+            and self._matches_creation(batch.created_at)
             and self._matches_metadata(batch.metadata)
         )
 
@@ -114,9 +113,13 @@ class ExportFilter:
         """Check what lasts as long as the job."""
         return (
             (not self.types or job.type in self.types)
-            and (self._after is None or job.created_at >= self._after)
-            and (self._before is None or job.created_at < self._before)
+            and self._matches_creation(job.created_at)
             and self.batch_id in (None, job.batch_id)
+        )
+
+    def _matches_creation(self, created_at: float) -> bool:
+        return (self._after is None or created_at >= self._after) and (
+            self._before is None or created_at < self._before
         )
 
     def _matches_edits(self, job: Job) -> bool:
