@@ -6,7 +6,7 @@ These functions take a session and never commit.
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, and_, case, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Float, Row, and_, case, func, literal, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.jobs.erasures import Erasure
@@ -17,6 +17,7 @@ from service.jobs.serializers import JobSerializer
 from service.webhooks import delivery_log
 from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS, DeliveryState, WebhookEvent
 from service.webhooks.notices import Notice, notice_of_erasure, notice_of_expiry
+from service.webhooks.ordering import keep_lease
 from service.webhooks.outbox import INSERT_DELIVERY
 
 IDS_AT_ONCE: Final = 1_000
@@ -50,6 +51,7 @@ async def _blank(session: AsyncSession, ids: Sequence[str], now: float) -> None:
         "request_id": None,
         "state": case((is_pending, DeliveryState.SUPERSEDED.value), else_=DELIVERIES.c.state),
         "ended_at": func.coalesce(DELIVERIES.c.ended_at, now),
+        "lease_until": keep_lease(literal(now, Float)),
     }
     has_body = and_(DELIVERIES.c.delivery_id.in_(ids), DELIVERIES.c.type != WebhookEvent.ERASED.value)
     await session.execute(update(DELIVERIES).where(has_body).values(values))

@@ -9,16 +9,21 @@ event that cannot be delivered delays no later one, and a consumer never receive
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select, text, update
+from sqlalchemy import and_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from callbacks.envelope import EventType
 from callbacks.retry import Random
 from infra.database.base import dialect_of
 from service.clock import SLACK_SECONDS
 from service.webhooks import delivery_log, endpoint_status, endpoints
+from service.webhooks.delivery_statements import (
+    LOCK_DELIVERIES,
+    SET_DELIVERED,
+    SET_FAILED,
+    SUPERSEDE_STALE,
+    lease_statement,
+)
 from service.webhooks.models import (
     DELIVERIES,
     IS_PENDING,
@@ -28,31 +33,13 @@ from service.webhooks.models import (
     Endpoint,
     delivery_from_row,
 )
-from service.webhooks.ordering import in_flight_json, is_blocked
+from service.webhooks.ordering import in_flight_json
 from service.webhooks.retry_policy import (
     PROGRESS_LIFETIME_SECONDS,
     TEST_EVENT,
     AttemptResult,
     next_attempt_at,
 )
-
-# A success counts even if its lease has ended and another process has claimed the delivery since.
-_SET_DELIVERED: Final = text("""
-UPDATE webhook_deliveries SET state = 'delivered', ended_at = :now, lease_until = NULL
-WHERE delivery_id = :delivery_id AND state <> 'delivered'
-""")
-# A failure counts only if no later attempt has started. If the delivery has ended since, only the lease ends. A pending
-# delivery keeps a lease that ends now: without one, progress counts as never sent, and there may be only one such row.
-_SET_FAILED: Final = text("""
-UPDATE webhook_deliveries SET
-    tries = CASE WHEN state = 'pending' THEN :tries ELSE tries END,
-    next_at = CASE WHEN state = 'pending' THEN :next_at ELSE next_at END,
-    scheduled_at = CASE WHEN state = 'pending' THEN :now ELSE scheduled_at END,
-    ended_at = CASE WHEN state = 'pending' THEN :ended_at ELSE ended_at END,
-    state = CASE WHEN state = 'pending' THEN :state ELSE state END,
-    lease_until = CASE WHEN state = 'pending' AND :state = 'pending' THEN :now END
-WHERE delivery_id = :delivery_id AND attempts = :attempt
-""")
 
 
 @dataclass(frozen=True)
@@ -76,20 +63,8 @@ async def supersede_stale(session: AsyncSession, delivery_ids: Sequence[str], *,
 
     That is progress that is too old, and progress or failed deliveries that have a newer event.
     """
-    newer = DELIVERIES.alias("newer")
-    has_newer = exists().where(
-        newer.c.endpoint_id == DELIVERIES.c.endpoint_id,
-        newer.c.job_id == DELIVERIES.c.job_id,
-        newer.c.sequence > DELIVERIES.c.sequence,
-    )
-    is_progress = DELIVERIES.c.type == EventType.PROGRESS.value
-    is_too_old = and_(is_progress, DELIVERIES.c.created_at < now - PROGRESS_LIFETIME_SECONDS)
-    is_replaced = and_(or_(DELIVERIES.c.tries > 0, is_progress), has_newer)
-    is_stale = and_(_is_due(delivery_ids, now), ~DELIVERIES.c.requested, or_(is_replaced, is_too_old))
-    stale_ids = select(DELIVERIES.c.delivery_id).where(is_stale).with_for_update(skip_locked=True)
-    values = {"state": DeliveryState.SUPERSEDED.value, "ended_at": now, "lease_until": None}
-    statement = update(DELIVERIES).where(DELIVERIES.c.delivery_id.in_(stale_ids)).values(values)
-    superseded = set((await session.execute(statement.returning(DELIVERIES.c.delivery_id))).scalars())
+    values = {"ids": delivery_ids, "now": now, "oldest": now - PROGRESS_LIFETIME_SECONDS}
+    superseded = set((await session.execute(SUPERSEDE_STALE, values)).scalars())
     await delivery_log.mark_interrupted(session, sorted(superseded))
     return superseded
 
@@ -105,19 +80,14 @@ async def claim(
     """Lease those of the deliveries that are still due, and log the start of their attempts."""
     if not delivery_ids:
         return []
-    # Checked again: progress that was replaced since it was selected may be newer than an event it has to wait for.
-    blocked = is_blocked(DELIVERIES.name, dialect_of(session))
-    unblocked = text(f"NOT {blocked}").bindparams(now=now, here=in_flight_json(in_flight_here))
-    ready = select(DELIVERIES.c.delivery_id).where(_is_due(delivery_ids, now), unblocked)
     values = {
+        "ids": delivery_ids,
+        "now": now,
         "lease_until": now + lease_seconds,
-        "next_at": now + lease_seconds,
-        "scheduled_at": now,
-        "attempts": DELIVERIES.c.attempts + 1,
+        "here": in_flight_json(in_flight_here),
     }
-    is_ready = DELIVERIES.c.delivery_id.in_(ready.with_for_update(skip_locked=True))
-    statement = update(DELIVERIES).where(is_ready).values(values).returning(DELIVERIES)
-    leased = [delivery_from_row(row) for row in (await session.execute(statement)).mappings()]
+    rows = (await session.execute(lease_statement(dialect_of(session)), values)).mappings()
+    leased = [delivery_from_row(row) for row in rows]
     if not leased:
         return []
     await delivery_log.insert_started(session, leased, now=now)
@@ -176,14 +146,6 @@ async def release_all(session: AsyncSession, *, lease_seconds: float, now: float
     await session.execute(update(DELIVERIES).where(is_leased).values(_due_values(now)))
 
 
-def _is_due(delivery_ids: Sequence[str], now: float) -> ColumnElement[bool]:
-    return and_(
-        DELIVERIES.c.delivery_id.in_(delivery_ids),
-        DELIVERIES.c.state == DeliveryState.PENDING.value,
-        DELIVERIES.c.next_at <= now,
-    )
-
-
 def _due_values(now: float) -> dict[str, float]:
     return {"next_at": now, "lease_until": now, "scheduled_at": now}
 
@@ -200,8 +162,7 @@ async def _lock_deliveries(session: AsyncSession, finished: Sequence[FinishedAtt
     order two replicas that record results of the same rows could deadlock.
     """
     ids = [attempt.delivery.delivery_id for attempt in finished]
-    rows = select(DELIVERIES.c.delivery_id).where(DELIVERIES.c.delivery_id.in_(ids))
-    await session.execute(rows.order_by(DELIVERIES.c.delivery_id).with_for_update())
+    await session.execute(LOCK_DELIVERIES, {"ids": ids})
 
 
 async def _update_deliveries(
@@ -209,14 +170,14 @@ async def _update_deliveries(
 ) -> None:
     if delivered := [attempt.delivery for attempt in finished if attempt.result.is_delivered]:
         await session.execute(
-            _SET_DELIVERED, [_attempt_key(delivery) | {"now": now} for delivery in delivered]
+            SET_DELIVERED, [_attempt_key(delivery) | {"now": now} for delivery in delivered]
         )
         # A later attempt may have been logged by a process that died before sending. There will be no other now.
         await delivery_log.mark_interrupted(session, [delivery.delivery_id for delivery in delivered])
     failures = [attempt for attempt in finished if not attempt.result.is_delivered]
     if failures:
         values = [_failure_values(attempt, random=random, now=now) for attempt in failures]
-        await session.execute(_SET_FAILED, values)
+        await session.execute(SET_FAILED, values)
 
 
 def _attempt_key(delivery: Delivery) -> dict[str, object]:
@@ -224,7 +185,7 @@ def _attempt_key(delivery: Delivery) -> dict[str, object]:
 
 
 def _failure_values(attempt: FinishedAttempt, *, random: Random, now: float) -> dict[str, object]:
-    """Return the parameters of `_SET_FAILED`: the next attempt, or the end."""
+    """Return the parameters of `SET_FAILED`: the next attempt, or the end."""
     delivery, result = attempt.delivery, attempt.result
     tries = delivery.tries + (0 if result.is_local_fault else 1)
     event_type = TEST_EVENT if delivery.is_test else delivery.type

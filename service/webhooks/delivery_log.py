@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import and_, insert, select, text, update
+from sqlalchemy import and_, bindparam, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.webhooks.models import ATTEMPTS, Delivery
@@ -20,6 +20,17 @@ _COMPLETE: Final = text("""
 UPDATE webhook_attempts SET seconds = :seconds, status = :status, error_code = :error_code,
     error_message = :error_message, excerpt = :excerpt
 WHERE delivery_id = :delivery_id AND attempt = :attempt AND (seconds IS NULL OR :is_delivered)
+""")
+_IS_OPEN = and_(
+    ATTEMPTS.c.delivery_id.in_(bindparam("ids", expanding=True)),
+    ATTEMPTS.c.seconds.is_(None),
+    ATTEMPTS.c.error_code.is_(None),
+)
+_MARK_INTERRUPTED: Final = (
+    update(ATTEMPTS).where(_IS_OPEN).values(error_code="interrupted", error_message=INTERRUPTED)
+)
+_INSERT_STARTED: Final = text("""
+INSERT INTO webhook_attempts (delivery_id, attempt, endpoint_id, at) VALUES (:delivery_id, :attempt, :endpoint_id, :at)
 """)
 
 AttemptRows = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -40,7 +51,7 @@ async def insert_started(session: AsyncSession, deliveries: Sequence[Delivery], 
         }
         for delivery in deliveries
     ]
-    await session.execute(insert(ATTEMPTS), rows)
+    await session.execute(_INSERT_STARTED, rows)
 
 
 async def complete(session: AsyncSession, results: Sequence[tuple[Delivery, AttemptResult]]) -> None:
@@ -55,13 +66,7 @@ async def mark_interrupted(session: AsyncSession, delivery_ids: Sequence[str]) -
     """
     if not delivery_ids:
         return
-    is_open = and_(
-        ATTEMPTS.c.delivery_id.in_(delivery_ids),
-        ATTEMPTS.c.seconds.is_(None),
-        ATTEMPTS.c.error_code.is_(None),
-    )
-    values = {"error_code": "interrupted", "error_message": INTERRUPTED}
-    await session.execute(update(ATTEMPTS).where(is_open).values(values))
+    await session.execute(_MARK_INTERRUPTED, {"ids": delivery_ids})
 
 
 async def load_attempts(session: AsyncSession, deliveries: Sequence[Delivery]) -> AttemptRows:

@@ -6,7 +6,7 @@ These functions take a session and never commit.
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from sqlalchemy import and_, bindparam, case, or_, select, update
+from sqlalchemy import Float, and_, bindparam, case, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database.base import CHANGE_LOG
@@ -14,6 +14,7 @@ from infra.database.batches import lock_batch
 from service.webhooks import delivery_log
 from service.webhooks.endpoints import is_endpoint, update_where
 from service.webhooks.models import DELIVERIES, ENDPOINTS, IS_PENDING, DeliveryState, DisabledReason, Endpoint
+from service.webhooks.ordering import keep_lease
 from service.webhooks.retry_policy import DISABLED_AFTER_SECONDS, FAILURE_WINDOW_RESET_SECONDS
 
 BATCH_ROWS: Final = 500
@@ -26,12 +27,27 @@ _pending_ids = (
     select(DELIVERIES.c.delivery_id).where(_pending).order_by(DELIVERIES.c.endpoint_id, DELIVERIES.c.next_at)
 )
 
+_now = bindparam("now", type_=Float)
+
 # The lease is kept: an attempt may be in flight, and newer events of the export wait until it ends.
 _FAIL_PENDING: Final = (
     update(DELIVERIES)
     .where(DELIVERIES.c.delivery_id.in_(lock_batch(_pending_ids, BATCH_ROWS, skip_locked=True)))
-    .values(state=DeliveryState.FAILED.value, ended_at=bindparam("now"))
+    .values(state=DeliveryState.FAILED.value, ended_at=_now, lease_until=keep_lease(_now))
 )
+
+_is_recovering = and_(
+    ENDPOINTS.c.endpoint_id.in_(bindparam("succeeded", expanding=True)),
+    ENDPOINTS.c.failing_since.is_not(None),
+)
+_has_failed = ENDPOINTS.c.endpoint_id.in_(bindparam("failed", expanding=True))
+_LOCK_FAILING: Final = (
+    select(ENDPOINTS.c.endpoint_id)
+    .where(or_(_is_recovering, _has_failed))
+    .order_by(ENDPOINTS.c.endpoint_id)
+    .with_for_update()
+)
+_RECORD_SUCCESS: Final = update(ENDPOINTS).where(_is_recovering).values(failing_since=None, failed_at=None)
 
 
 async def enable(session: AsyncSession, user_id: str, endpoint_id: str) -> Endpoint | None:
@@ -62,16 +78,13 @@ async def lock_failing(session: AsyncSession, *, succeeded: Collection[str], fai
     Every transaction that changes an endpoint and its deliveries locks the endpoint first, and endpoints in the order
     of their ids, so that no two transactions wait for each other.
     """
-    is_recovering = and_(ENDPOINTS.c.endpoint_id.in_(succeeded), ENDPOINTS.c.failing_since.is_not(None))
-    is_affected = or_(is_recovering, ENDPOINTS.c.endpoint_id.in_(failed))
-    rows = select(ENDPOINTS.c.endpoint_id).where(is_affected).order_by(ENDPOINTS.c.endpoint_id)
-    return bool((await session.execute(rows.with_for_update())).all())
+    values = {"succeeded": list(succeeded), "failed": list(failed)}
+    return bool((await session.execute(_LOCK_FAILING, values)).all())
 
 
 async def record_success(session: AsyncSession, endpoint_ids: Collection[str]) -> None:
     """End the failing period of the endpoints."""
-    is_failing = and_(ENDPOINTS.c.endpoint_id.in_(endpoint_ids), ENDPOINTS.c.failing_since.is_not(None))
-    await session.execute(update(ENDPOINTS).where(is_failing).values(failing_since=None, failed_at=None))
+    await session.execute(_RECORD_SUCCESS, {"succeeded": list(endpoint_ids)})
 
 
 async def record_failure(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.signing import encode_secret
@@ -35,7 +35,7 @@ DEFAULT_EVENTS: Final[tuple[WebhookEvent, ...]] = tuple(
 )
 """The events of an endpoint that names none: all but progress."""
 BATCH_ROWS: Final = 500
-
+_SELECT_BY_IDS: Final = select(ENDPOINTS).where(ENDPOINTS.c.endpoint_id.in_(bindparam("ids", expanding=True)))
 
 _LISTEN_HINT: Final = (
     " A receiver on your own machine needs none of that: "
@@ -132,8 +132,8 @@ async def list_by_job(session: AsyncSession, user_id: str, job_id: str) -> list[
 
 async def list_by_ids(session: AsyncSession, endpoint_ids: Sequence[str]) -> list[Endpoint]:
     """Return the endpoints with these ids, of any user."""
-    query = select(ENDPOINTS).where(ENDPOINTS.c.endpoint_id.in_(endpoint_ids))
-    return [endpoint_from_row(row) for row in (await session.execute(query)).mappings()]
+    rows = (await session.execute(_SELECT_BY_IDS, {"ids": endpoint_ids})).mappings()
+    return [endpoint_from_row(row) for row in rows]
 
 
 async def count(session: AsyncSession, user_id: str) -> int:

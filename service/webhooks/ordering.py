@@ -1,10 +1,14 @@
-"""The ordering rule as SQL: which older event of its export a delivery waits for."""
+"""The ordering rule as SQL: which older event of its export a delivery waits for, and for how long."""
 
 import json
 from collections.abc import Sequence
 from typing import Final
 
+from sqlalchemy import ColumnElement, case
+
 from infra.database.base import Dialect
+from service.clock import SLACK_SECONDS
+from service.webhooks.models import DELIVERIES
 
 # What this process is sending counts as in flight even if the clock was set and its lease seems to have ended.
 _BLOCKED: Final = """EXISTS (SELECT 1 FROM webhook_deliveries AS older
@@ -32,3 +36,12 @@ def is_in_flight_here(delivery: str, dialect: Dialect) -> str:
 def in_flight_json(delivery_ids: Sequence[str]) -> str:
     """Return the value of `:here`: the ids of the deliveries that this process is sending."""
     return json.dumps(list(delivery_ids))
+
+
+def keep_lease(now: ColumnElement[float]) -> ColumnElement[float | None]:
+    """Return the lease of a delivery that ends while an attempt at it may be in flight.
+
+    If the clock was set back since the lease was taken, it lasts as long as it would have without that.
+    """
+    lease, taken_at = DELIVERIES.c.lease_until, DELIVERIES.c.scheduled_at
+    return case((taken_at > now + SLACK_SECONDS, now + lease - taken_at), else_=lease)

@@ -4,6 +4,7 @@ import pytest
 
 from callbacks.envelope import EventType
 from service.clock import COMMIT_SECONDS
+from service.exports.delivery_erasure import blank_deliveries
 from service.webhooks import endpoint_status, endpoints, recovery
 from service.webhooks.models import DisabledReason, delivery_from_row
 from service.webhooks.retry_policy import DISABLED_AFTER_SECONDS
@@ -119,8 +120,16 @@ async def test_a_lease_that_was_taken_ahead_ends_after_its_own_time(harness: Web
     assert [row["state"] for row in await harness.load_deliveries()] == ["superseded", "delivered"]
 
 
+async def disable_and_enable(harness: WebhookHarness, endpoint_id: str) -> None:
+    now = harness.clock.now
+    async with harness.database.transaction() as session:
+        await endpoint_status.disable(session, endpoint_id, DisabledReason.BY_USER, now=now)
+        await endpoint_status.enable(session, "ada", endpoint_id)
+
+
+@pytest.mark.parametrize("ends", ["before the clock was set back", "after it", "after it, by an erasure"])
 async def test_newer_events_do_not_wait_for_an_old_lease_of_a_clock_that_was_ahead(
-    harness: WebhookHarness,
+    harness: WebhookHarness, ends: str
 ) -> None:
     endpoint = await harness.create_endpoint(events=[EventType.PROGRESS, EventType.COMPLETED])
     await harness.submit_export("job-1")
@@ -128,13 +137,15 @@ async def test_newer_events_do_not_wait_for_an_old_lease_of_a_clock_that_was_ahe
     harness.clock.advance(DAY)
     await harness.report(EventType.PROGRESS, "job-1", 1)
     await replicas.run_rounds([0])
-    async with harness.database.transaction() as session:
-        await endpoint_status.disable(
-            session, endpoint.endpoint_id, DisabledReason.BY_USER, now=harness.clock.now
-        )
-        await endpoint_status.enable(session, "ada", endpoint.endpoint_id)
+    if ends == "before the clock was set back":
+        await disable_and_enable(harness, endpoint.endpoint_id)
     await replicas.kill(0)
     harness.clock.now = BEGIN
+    if ends == "after it":
+        await disable_and_enable(harness, endpoint.endpoint_id)
+    elif ends == "after it, by an erasure":
+        async with harness.database.transaction() as session:
+            await blank_deliveries(session, "ada", ["job-1"], now=harness.clock.now)
     await harness.report(EventType.COMPLETED, "job-1", 2)
     replicas.accept_all = True
     await replicas.run_rounds([1])
