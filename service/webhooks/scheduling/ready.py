@@ -13,7 +13,7 @@ from service.webhooks.scheduling.agenda import Round
 from service.webhooks.scheduling.endpoint_health import EndpointHealth
 from service.webhooks.scheduling.fairness import Occupancy
 
-LIMITS: Final = {Round.PROMPT: 64, Round.NEW: 8, Round.RESULTS: 0, Round.SUSPECTS: 16}
+LIMITS: Final = {Round.PROMPT: 64, Round.NEW: 4, Round.RESULTS: 0, Round.SUSPECTS: 16}
 """How many endpoints a round of each kind looks at. They take turns, so that none waits for ever."""
 
 
