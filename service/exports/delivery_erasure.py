@@ -51,7 +51,7 @@ async def _blank(session: AsyncSession, ids: Sequence[str], now: float) -> None:
         "request_id": None,
         "state": case((is_pending, DeliveryState.SUPERSEDED.value), else_=DELIVERIES.c.state),
         "ended_at": func.coalesce(DELIVERIES.c.ended_at, now),
-        "lease_until": keep_lease(literal(now, Float)),
+        **keep_lease(literal(now, Float)),
     }
     has_body = and_(DELIVERIES.c.delivery_id.in_(ids), DELIVERIES.c.type != WebhookEvent.ERASED.value)
     await session.execute(update(DELIVERIES).where(has_body).values(values))

@@ -33,7 +33,7 @@ _now = bindparam("now", type_=Float)
 _FAIL_PENDING: Final = (
     update(DELIVERIES)
     .where(DELIVERIES.c.delivery_id.in_(lock_batch(_pending_ids, BATCH_ROWS, skip_locked=True)))
-    .values(state=DeliveryState.FAILED.value, ended_at=_now, lease_until=keep_lease(_now))
+    .values(state=DeliveryState.FAILED.value, ended_at=_now, **keep_lease(_now))
 )
 
 _is_recovering = and_(

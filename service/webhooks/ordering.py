@@ -1,8 +1,8 @@
 """The ordering rule as SQL: which older event of its export a delivery waits for, and for how long."""
 
 import json
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, case
 
@@ -38,10 +38,14 @@ def in_flight_json(delivery_ids: Sequence[str]) -> str:
     return json.dumps(list(delivery_ids))
 
 
-def keep_lease(now: ColumnElement[float]) -> ColumnElement[float | None]:
-    """Return the lease of a delivery that ends while an attempt at it may be in flight.
+def keep_lease(now: ColumnElement[float]) -> Mapping[str, ColumnElement[Any]]:
+    """Return the times of a delivery that ends while an attempt at it may be in flight: its lease stays.
 
     If the clock was set back since the lease was taken, it lasts as long as it would have without that.
     """
     lease, taken_at = DELIVERIES.c.lease_until, DELIVERIES.c.scheduled_at
-    return case((taken_at > now + SLACK_SECONDS, now + lease - taken_at), else_=lease)
+    is_ahead = taken_at > now + SLACK_SECONDS
+    return {
+        "lease_until": case((is_ahead, now + lease - taken_at), else_=lease),
+        "scheduled_at": case((is_ahead, now), else_=taken_at),
+    }
