@@ -25,12 +25,12 @@ _LOCK: Final = """
 SELECT batch_id FROM export_batches
 WHERE batch_id IN (SELECT value FROM {batches}) AND completed_at IS NULL ORDER BY batch_id {lock}
 """
-_COMPLETE: Final = f"""
-UPDATE export_batches SET completed_at = :now
-WHERE batch_id IN (SELECT value FROM {{batches}}) AND completed_at IS NULL AND NOT EXISTS (
+_HAS_ENDED: Final = """batch_id IN (SELECT value FROM {batches}) AND completed_at IS NULL AND NOT EXISTS (
     SELECT 1 FROM export_jobs WHERE export_jobs.batch_id = export_batches.batch_id
-        AND export_jobs.batch_id IS NOT NULL AND export_jobs.status IN ('pending', 'processing'))
-RETURNING {BATCH_COLUMNS}
+        AND export_jobs.batch_id IS NOT NULL AND export_jobs.status IN ('pending', 'processing'))"""
+_FIND_ENDED: Final = f"SELECT batch_id FROM export_batches WHERE {_HAS_ENDED}"  # noqa: S608 - constants only
+_COMPLETE: Final = f"""
+UPDATE export_batches SET completed_at = :now WHERE {_HAS_ENDED} RETURNING {BATCH_COLUMNS}
 """  # noqa: S608 - constants only
 
 
@@ -69,20 +69,30 @@ def note_purged(session: AsyncSession, job: Job) -> None:
 async def complete_batches(
     fetch: Fetch, dialect: Dialect, batch_ids: Iterable[str], *, now: float
 ) -> list[CompletedBatch]:
-    """Complete those of the batches that have no active export left; run it as the last change of a transaction."""
-    lock, complete = _statements(dialect)
-    locked = await fetch(lock, {"batches": to_json_array(batch_ids)})
-    if not locked:
+    """Complete those of the batches that have no active export left; run it as the last change of a transaction.
+
+    A retry needs no lock, and may commit between two statements. Ends do: so if there is no active export after the
+    totals were read, there was none in them.
+    """
+    lock, find_ended, complete = _statements(dialect)
+    batches = await _fetch_ids(fetch, lock, batch_ids)
+    if not batches or not (batches := await _fetch_ids(fetch, find_ended, batches)):
         return []
-    values = {"batches": to_json_array(row["batch_id"] for row in locked), "now": now}
-    batches = list(map(to_batch, await fetch(complete, values)))
-    if not batches:
-        return []
-    totals = await read_totals(fetch, dialect, [batch.batch_id for batch in batches])
-    return [CompletedBatch(batch, batch_to_dict(batch, totals.get(batch.batch_id, {}))) for batch in batches]
+    totals = await read_totals(fetch, dialect, batches)
+    rows = await fetch(complete, {"batches": to_json_array(batches), "now": now})
+    completed = list(map(to_batch, rows))
+    return [
+        CompletedBatch(batch, batch_to_dict(batch, totals.get(batch.batch_id, {}))) for batch in completed
+    ]
+
+
+async def _fetch_ids(fetch: Fetch, statement: str, batch_ids: Iterable[str]) -> list[str]:
+    rows = await fetch(statement, {"batches": to_json_array(batch_ids)})
+    return [row["batch_id"] for row in rows]
 
 
 @cache
-def _statements(dialect: Dialect) -> tuple[str, str]:
+def _statements(dialect: Dialect) -> tuple[str, str, str]:
     batches = dialect.json_rows(":batches")
-    return _LOCK.format(batches=batches, lock=dialect.row_lock), _COMPLETE.format(batches=batches)
+    lock = _LOCK.format(batches=batches, lock=dialect.row_lock)
+    return lock, _FIND_ENDED.format(batches=batches), _COMPLETE.format(batches=batches)

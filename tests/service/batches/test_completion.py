@@ -2,19 +2,22 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from sqlalchemy import insert, select
 
 from callbacks.envelope import EventType
-from infra.database.base import Database
+from infra.database.base import Database, dialect_of
 from service.exports.erasure import forget_exports
 from service.ingest.batch_writer import BatchWriter
 from service.jobs import queries, transitions
+from service.jobs.batches.completion import complete_batches
 from service.jobs.batches.models import BATCHES
+from service.jobs.batches.queries import fetch_in
 from service.jobs.ids import new_id
 from service.jobs.models import Job
 from service.jobs.queue.submissions import to_pending_job
@@ -22,11 +25,20 @@ from service.jobs.serializers import JobSerializer
 from service.webhooks import endpoints
 from service.webhooks.models import DELIVERIES
 from service.webhooks.outbox import Outbox
+from tests.conftest import delete_all_rows, open_empty_database
 from tests.support.job_factory import FakeChanges, build_change, submission_for, write_changes
 
 NOW = 1_700_000_000.0
 USER = "ada"
 End = Callable[["Replica", Job], Awaitable[object]]
+
+
+@pytest.fixture
+async def postgresql_database(postgresql_url: str) -> AsyncIterator[Database]:
+    database = await open_empty_database(postgresql_url)
+    yield database
+    await database.close()
+    await delete_all_rows(postgresql_url)
 
 
 @dataclass
@@ -168,3 +180,26 @@ async def test_an_end_that_is_not_committed_completes_nothing(any_database: Data
     assert (replica.completed, await list_events(any_database)) == ([], [])
     await cancel(replica, job)
     assert replica.completed == ["batch_1"]
+
+
+@pytest.mark.parametrize("statements", range(4))
+async def test_a_retry_that_commits_amid_a_completion_is_in_no_counts(
+    postgresql_database: Database, statements: int
+) -> None:
+    replica = Replica(postgresql_database)
+    first, second = await submit_batch(postgresql_database, 2)
+    await fail(replica, first)
+    seen: list[str] = []
+    async with postgresql_database.transaction() as session:
+        await transitions.cancel(session, USER, second.job_id, now=NOW)
+
+        async def fetch(statement: str, values: Mapping[str, object]) -> Sequence[Any]:
+            rows = await fetch_in(session)(statement, values)
+            if len(seen) == statements:
+                assert await retry(replica, first) is not None
+            seen.append(statement)
+            return rows
+
+        completed = await complete_batches(fetch, dialect_of(session), ["batch_1"], now=NOW)
+    assert [batch.data["counts"] for batch in completed] in ([], [{"cancelled": 1, "error": 1}])
+    assert completed or statements < len(seen)
