@@ -92,11 +92,12 @@ class PostgresDatabase:
             yield session
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
+    async def transaction(self, *, is_short: bool = False) -> AsyncIterator[AsyncSession]:
         """Open a session that commits all of its changes at the end of the block, or none.
 
         The same commit announces the rows in `session.info[CHANGE_LOG]` to the other replicas.
         """
+        del is_short  # statements never block the event loop
         async with open_session(self._sessions) as session:
             yield session
             await self.before_commit(session)

@@ -34,11 +34,10 @@ from infra.database.base import (
 from infra.database.dialects import SQLITE
 from infra.database.sessions import DatabaseTasks, ShieldedSession, make_session_factory, open_session
 from infra.database.sqlite_batch import SqliteBatch
+from infra.database.sqlite_inline import BUSY_TIMEOUT_SECONDS, InlineConnection, retry_while_busy
 
 T = TypeVar("T")
 
-BUSY_TIMEOUT_SECONDS = 10.0
-BUSY_PAUSE_SECONDS = 0.01
 LOG_TIMEOUT_SECONDS = 2.0
 """How long readers may keep the log from being emptied; writers wait as long."""
 _PRAGMAS = (
@@ -71,9 +70,11 @@ class SqliteDatabase:
         self._path = parsed.database
         self._reader = _engine(url, "BEGIN")
         self._writer = _engine(url, "BEGIN IMMEDIATE", pool_size=1)
+        self._inline_writer = _engine(url, "BEGIN IMMEDIATE", pool_size=1, async_creator=self._connect_inline)
         self._tasks = DatabaseTasks()
         self._read_sessions = make_session_factory(self._reader, self._tasks, SQLITE)
         self._write_sessions = make_session_factory(self._writer, self._tasks, SQLITE)
+        self._inline_sessions = make_session_factory(self._inline_writer, self._tasks, SQLITE)
         self.before_commit: BeforeCommit = no_op_hook
         self._write_lock = asyncio.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
@@ -97,10 +98,10 @@ class SqliteDatabase:
             yield session
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
+    async def transaction(self, *, is_short: bool = False) -> AsyncIterator[AsyncSession]:
         """Open a session that commits all of its changes at the end of the block, or none."""
         await self._write_lock.acquire()
-        session = self._write_sessions()
+        session = self._inline_sessions() if is_short else self._write_sessions()
         try:
             yield session
             await self.before_commit(session)
@@ -118,7 +119,7 @@ class SqliteDatabase:
         await self._write_lock.acquire()
         try:
             connection = self._connection = self._connection or self._connect()
-            await _begin(connection)
+            await retry_while_busy(lambda: connection.execute("BEGIN IMMEDIATE"))
             result = await _run_or_roll_back(work, connection)
         except BaseException:
             self._write_lock.release()
@@ -160,6 +161,7 @@ class SqliteDatabase:
             await asyncio.wait_for(self._tasks.finish(), CLOSE_SECONDS)
         await self._reader.dispose()
         await self._writer.dispose()
+        await self._inline_writer.dispose()
         self._thread.shutdown()
         for connection in (self._connection, self._reading_connection):
             if connection is not None:
@@ -182,6 +184,11 @@ class SqliteDatabase:
         finally:
             self._write_lock.release()
 
+    async def _connect_inline(self, *_arguments: object, **_options: object) -> InlineConnection:
+        connection = self._connect()
+        connection.row_factory = None  # SQLAlchemy has rows of its own
+        return InlineConnection(connection, self._thread)
+
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         for pragma in _PRAGMAS:
@@ -201,20 +208,6 @@ async def _run_or_roll_back(
         raise
 
 
-async def _begin(connection: sqlite3.Connection) -> None:
-    """Take SQLite's write lock, which another process may have for a moment."""
-    deadline = asyncio.get_running_loop().time() + BUSY_TIMEOUT_SECONDS
-    while True:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or asyncio.get_running_loop().time() > deadline:
-                raise
-            await asyncio.sleep(BUSY_PAUSE_SECONDS)
-        else:
-            return
-
-
 def _empty_log(path: str) -> bool:
     connection = sqlite3.connect(path, timeout=LOG_TIMEOUT_SECONDS)
     try:
@@ -228,19 +221,21 @@ def _empty_log(path: str) -> bool:
     return not is_busy
 
 
-def _engine(url: str, begin: str, **options: int) -> AsyncEngine:
+def _engine(url: str, begin: str, **options: Any) -> AsyncEngine:
     engine = create_async_engine(
         url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, pool_timeout=POOL_SECONDS, **options
     )
 
-    @event.listens_for(engine.sync_engine, "connect")
-    def _on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    def on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
         # The driver begins transactions by itself, and later than it should; SQLAlchemy documents how to turn that off.
         connection.isolation_level = None
         cursor = connection.cursor()
         for pragma in _PRAGMAS:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
+
+    if "async_creator" not in options:  # it returns connections that are ready
+        event.listen(engine.sync_engine, "connect", on_connect)
 
     @event.listens_for(engine.sync_engine, "begin")
     def _on_begin(connection: object) -> None:

@@ -142,7 +142,7 @@ class DeliveryWorker:
         """Record results, and start what is due for these endpoints."""
         start_before = time.monotonic() + self._config.start_within_seconds
         try:
-            async with self._database.transaction() as session:
+            async with self._database.transaction(is_short=True) as session:
                 now = self._clock()
                 disabled = await deliveries.record_results(session, finished, random=random.random, now=now)
                 claim = await claim_due(

@@ -1,13 +1,16 @@
 """What the service relies on, on each database: `infra.database.base.Database`."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from infra.database.base import (
     CHANGE_LOG,
@@ -65,10 +68,15 @@ async def list_numbers(database: Database) -> list[int]:
         return list(await session.scalars(text("SELECT number FROM numbers ORDER BY number")))
 
 
-async def insert_pair(database: Database, first: int = 1, method: str = "execute") -> None:
-    async with database.transaction() as session:
+async def insert_pair(
+    database: Database, first: int = 1, method: str = "execute", *, is_short: bool = False
+) -> None:
+    async with database.transaction(is_short=is_short) as session:
         for number in (first, first + 1):
             await getattr(session, method)(text(INSERT), {"number": number})
+
+
+insert_short_pair = partial(insert_pair, is_short=True)
 
 
 async def insert_pair_in_batch(database: Database) -> None:
@@ -94,8 +102,8 @@ async def check_all_connections(database: Database) -> None:
         group.create_task(insert_pair(database))
 
 
-async def fail_in_transaction(database: Database) -> None:
-    async with database.transaction() as session:
+async def fail_in_transaction(database: Database, *, is_short: bool = False) -> None:
+    async with database.transaction(is_short=is_short) as session:
         await session.execute(text(INSERT), {"number": 1})
         raise RuntimeError
 
@@ -110,7 +118,9 @@ async def fail_in_batch(database: Database) -> None:
 
 @ONCE_TWICE_ALWAYS
 @pytest.mark.parametrize(
-    "work", [list_numbers, insert_pair, insert_pair_in_batch], ids=["a read", "a transaction", "a batch"]
+    "work",
+    [list_numbers, insert_pair, insert_short_pair, insert_pair_in_batch],
+    ids=["a read", "a transaction", "a short transaction", "a batch"],
 )
 async def test_work_that_is_cancelled_at_any_await_returns_its_connection_and_is_whole(
     database: Database, work: Callable[[Database], Awaitable[object]], times: int
@@ -122,13 +132,14 @@ async def test_work_that_is_cancelled_at_any_await_returns_its_connection_and_is
     assert numbers.count(1) == numbers.count(2), "half of a transaction was committed"
 
 
+@pytest.mark.parametrize("is_short", [False, True], ids=["", "short"])
 @pytest.mark.parametrize("method", ["execute", "scalar", "scalars"])
 async def test_a_writer_that_is_cancelled_after_any_number_of_turns_does_not_block_the_next(
-    database: Database, method: str
+    database: Database, method: str, is_short: bool
 ) -> None:
     tasks: list[asyncio.Task[None]] = []  # a shutdown keeps its tasks too, and all that their frames refer to
     for turns in range(60):
-        tasks.append(asyncio.create_task(insert_pair(database, turns * 10, method)))
+        tasks.append(asyncio.create_task(insert_pair(database, turns * 10, method, is_short=is_short)))
         for _ in range(turns):
             await asyncio.sleep(0)
         tasks[-1].cancel()
@@ -150,7 +161,11 @@ async def test_closing_waits_for_what_a_cancelled_caller_left(database: Database
     assert asyncio.all_tasks() <= tasks
 
 
-@pytest.mark.parametrize("fail", [fail_in_transaction, fail_in_batch], ids=["a transaction", "a batch"])
+@pytest.mark.parametrize(
+    "fail",
+    [fail_in_transaction, partial(fail_in_transaction, is_short=True), fail_in_batch],
+    ids=["a transaction", "a short transaction", "a batch"],
+)
 async def test_work_that_raises_leaves_nothing_and_the_next_work_succeeds(
     database: Database, fail: Callable[[Database], Awaitable[None]]
 ) -> None:
@@ -169,9 +184,38 @@ async def test_reading_changes_nothing(database: Database) -> None:
 
 
 async def test_concurrent_writers_all_commit(database: Database) -> None:
-    writers = (insert_pair(database, number * 10) for number in range(30))
+    writers = (insert_pair(database, number * 10, is_short=number % 2 == 0) for number in range(30))
     await asyncio.gather(*writers, *(insert_pair_in_batch(database) for _ in range(10)))
     assert len(await list_numbers(database)) == 80
+
+
+async def test_a_short_transaction_waits_for_the_lock_of_another_process_without_blocking_the_loop(
+    tmp_path: Path,
+) -> None:
+    database = open_database(sqlite_url(tmp_path / "n.db"))
+    async with database.transaction() as session:
+        await session.execute(text("CREATE TABLE numbers (number INTEGER)"))
+    other = sqlite3.connect(tmp_path / "n.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    writer = asyncio.create_task(insert_short_pair(database))
+    for _ in range(20):
+        await asyncio.sleep(0.005)
+    assert not writer.done()
+    other.execute("ROLLBACK")
+    await writer
+    assert await list_numbers(database) == [1, 2]
+    other.close()
+    await database.close()
+
+
+async def test_a_short_transaction_that_fails_in_a_statement_can_be_followed_by_another(
+    database: Database,
+) -> None:
+    with pytest.raises(DBAPIError):
+        async with database.transaction(is_short=True) as session:
+            await session.execute(text("INSERT INTO nowhere VALUES (1)"))
+    await insert_short_pair(database)
+    assert await list_numbers(database) == [1, 2]
 
 
 async def test_the_hook_before_the_commit_is_part_of_the_transaction(database: Database) -> None:
