@@ -105,5 +105,6 @@ async def _delete_batch(session: AsyncSession, table: Table, is_expired: ColumnE
     batch = select(*table.primary_key.columns).where(is_expired).limit(BATCH_ROWS)
     count = await session.scalar(select(func.count()).select_from(batch.subquery()))
     if count:
-        await session.execute(delete(table).where(key.in_(batch)))
+        # The condition again: PostgreSQL checks it after it has waited for a lock, unlike that of the subquery.
+        await session.execute(delete(table).where(key.in_(batch), is_expired))
     return int(count or 0)

@@ -70,6 +70,9 @@ class PostgresDatabase:
         ping_at_checkout(self._engine)
         self._tasks = DatabaseTasks()
         self._sessions = make_session_factory(self._engine, self._tasks, POSTGRESQL)
+        # All statements of a reading session see the same commits; its BEGIN says so, without another exchange.
+        snapshots = self._engine.execution_options(isolation_level="REPEATABLE READ")
+        self._read_sessions = make_session_factory(snapshots, self._tasks, POSTGRESQL)
         self.before_commit: BeforeCommit = no_op_hook
         self._batch_connection: Connection | None = None
         self._batch_lock = asyncio.Lock()
@@ -87,8 +90,8 @@ class PostgresDatabase:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
-        """Open a session whose changes are discarded."""
-        async with open_session(self._sessions) as session:
+        """Open a session on a consistent snapshot; its changes are discarded."""
+        async with open_session(self._read_sessions) as session:
             yield session
 
     @asynccontextmanager

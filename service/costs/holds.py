@@ -34,7 +34,9 @@ async def hold(
     of_users = [] if user_ids is None else [JOBS.c.user_id.in_(user_ids)]
     query = select(JOBS.c.job_id, JOBS.c.user_id).where(_WAITS, JOBS.c.not_before < until, *of_users)
     held = []
-    for job_id, user_id in (await session.execute(query.limit(JOBS_AT_ONCE))).all():
+    # What another transaction changes comes in the next round: waiting for it could deadlock.
+    free = query.limit(JOBS_AT_ONCE).with_for_update(skip_locked=True)
+    for job_id, user_id in (await session.execute(free)).all():
         values: dict[str, object] = {"not_before": until, "held_until": until}
         values["message"] = explain(user_id) or "Waiting in the queue"
         job = await annotate(session, and_(JOBS.c.job_id == job_id, _WAITS), values)

@@ -1,8 +1,9 @@
 """Write a batch of callbacks and the webhook deliveries that follow from it, in one transaction."""
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 
-from infra.database.base import BatchConnection, Database
+from infra.database.base import BatchConnection, Database, Dialect, to_json_array
 from service.costs import usage
 from service.ingest.apply import apply_all, tick_quietly
 from service.ingest.changes import Applied, Change, Outcome, group_by_job
@@ -29,6 +30,9 @@ async def write(database: Database, changes: Sequence[Change], outbox: Outbox | 
     """Apply the changes, and write usage and deliveries, in one transaction; return after its commit."""
 
     async def apply(connection: BatchConnection) -> tuple[list[Outcome], Sequence[CompletedBatch]]:
+        if database.dialect.row_lock and len(changes) > 1:
+            job_ids = {change.report.job_id for change in changes}
+            await connection.fetch(_lock_jobs(database.dialect), {"jobs": to_json_array(job_ids)})
         outcomes = await apply_all(connection, changes)
         events = pending_events(changes, outcomes)
         connection.changed_rows.extend(events.owners.items())
@@ -65,3 +69,10 @@ def pending_events(changes: Sequence[Change], outcomes: Sequence[Outcome]) -> Pe
         jobs=sorted(transitions, key=lambda job: job.sequence),
         unread=[job_id for job_id, outcome in newest.items() if outcome.job is None],
     )
+
+
+@cache
+def _lock_jobs(dialect: Dialect) -> str:
+    """Return the statement that locks jobs in the order of their ids, as a purge does: so neither waits in a cycle."""
+    jobs = f"SELECT value FROM {dialect.json_rows(':jobs')}"  # noqa: S608 - constants only
+    return f"SELECT job_id FROM export_jobs WHERE job_id IN ({jobs}) ORDER BY job_id {dialect.row_lock}"  # noqa: S608
