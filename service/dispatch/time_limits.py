@@ -1,8 +1,11 @@
 """End exports that did not start, or did not finish, within the time that their clients allow.
 
 The time is measured by the monotonic clock of this process from when it first sees the export, so a clock that is set
-while the service runs ends no export.
+while the service runs ends no export. What was not there at the last look has waited since then at most. Only the first
+look after a start goes by the wall clock, and so does the time that an export is scheduled for.
 """
+
+import math
 
 from infra.database.base import Database
 from service.clock import Clock
@@ -24,18 +27,23 @@ class TimeLimits:
         self._stopwatch = Stopwatch(clock.monotonic, max_round_seconds=max_round_seconds)
         self._first_seen: dict[str, tuple[float, float]] = {}
         """By job: the start of its limits, and how long ago that was when it was first seen."""
+        self._looked_at = -math.inf
+        self._seconds_since_look = math.inf
 
     async def enforce(self) -> None:
         """End the exports whose time is over, and stop their runs."""
+        now = self._clock.monotonic()
         async with self._database.reading() as session:
             limited = await leases.list_time_limited(session)
+        self._looked_at, self._seconds_since_look = now, now - self._looked_at
         self._stopwatch.begin_round()
         self._forget_others({job.job_id for job in limited})
         for job in limited:
-            await self._check(job)
+            seconds = self._measure(job)
+            if job.finalizer is None:
+                await self._check(job, seconds)
 
-    async def _check(self, job: Job) -> None:
-        seconds = self._measure(job)
+    async def _check(self, job: Job, seconds: float) -> None:
         deadline, start_within = job.deadline_seconds, job.start_within_seconds
         has_started = job.status is not Status.PENDING or job.first_started_at is not None
         if deadline is not None and seconds >= deadline:
@@ -49,12 +57,24 @@ class TimeLimits:
 
     def _measure(self, job: Job) -> float:
         """Return for how many seconds the limits of the job have counted; negative before its scheduled time."""
+        age = self._clock.wall() - job.limits_since
+        if age < 0 and _is_scheduled(job):
+            self._first_seen.pop(job.job_id, None)
+            self._stopwatch.seconds(
+                job.job_id, "limits", None
+            )  # counts from the beginning once its time has come
+            return age
         since, seconds_before = self._first_seen.get(job.job_id, (None, 0.0))
         if since != job.limits_since:
-            seconds_before = self._clock.wall() - job.limits_since
+            seconds_before = min(max(0.0, age), self._seconds_since_look)
             self._first_seen[job.job_id] = (job.limits_since, seconds_before)
         return seconds_before + self._stopwatch.seconds(job.job_id, "limits", job.limits_since)
 
     def _forget_others(self, job_ids: set[str]) -> None:
         self._stopwatch.keep_only(job_ids)
         self._first_seen = {job_id: seen for job_id, seen in self._first_seen.items() if job_id in job_ids}
+
+
+def _is_scheduled(job: Job) -> bool:
+    """Tell whether the limits count from the time that the export is scheduled for, and it has not been started."""
+    return job.status is Status.PENDING and job.call_id is None and job.scheduled_at == job.limits_since

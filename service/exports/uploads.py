@@ -129,7 +129,7 @@ class UploadService:
         """Look for the files whose URLs have expired, and delete the rows and parts of those that did not come."""
         dropped = 0
         while True:
-            now = self._clock.wall()
+            now = self._deletion_clock.read()
             async with self._database.reading() as session:
                 overdue = await uploads.list_overdue(session, limit=SWEEP_ROWS, now=now - GRACE_SECONDS)
             try:

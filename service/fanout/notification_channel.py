@@ -48,7 +48,7 @@ class NotificationChannel:
         self._changes = changes
         self._listeners = listeners
         self._clock = clock
-        self._missed_since = clock() - MARGIN_SECONDS
+        self._lost_at = time.monotonic()
 
     async def run(self) -> None:
         """Listen until the connection is lost; the supervisor calls this again."""
@@ -56,7 +56,7 @@ class NotificationChannel:
             await self._change_feed.listen(self._reload_subscribed, self._on_notify)
         finally:
             self._hub.gets_every_change = False
-            self._missed_since = self._clock() - MARGIN_SECONDS
+            self._lost_at = time.monotonic()
         logger.warning("the connection to the database was lost; missed changes are loaded again")
 
     async def _reload_subscribed(self) -> None:
@@ -74,6 +74,11 @@ class NotificationChannel:
             completed = await list_completed(session, *is_missed) if user_ids else []
         self._publish(jobs, erased, completed)
         self._hub.gets_every_change = True
+
+    @property
+    def _missed_since(self) -> float:
+        """Return when the connection was lost, by the wall clock of now: it may have been set since."""
+        return self._clock() - (time.monotonic() - self._lost_at) - MARGIN_SECONDS
 
     async def _list_erased(self, session: AsyncSession, user_ids: Sequence[str]) -> Sequence[str]:
         """Return the exports of users that were erased before the connection; those of uploads have no attempts."""

@@ -83,8 +83,8 @@ async def list_watched(session: AsyncSession) -> list[WatchedJob]:
 
 
 async def list_time_limited(session: AsyncSession) -> list[Job]:
-    """Return the active jobs whose client has limited their time, without those that are being finalized."""
-    query = select(JOBS).where(HAS_TIME_LIMIT, JOBS.c.finalizer.is_(None))
+    """Return the active jobs whose client has limited their time."""
+    query = select(JOBS).where(HAS_TIME_LIMIT)
     return [to_job(row) for row in (await session.execute(query)).mappings()]
 
 

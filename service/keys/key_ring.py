@@ -29,8 +29,8 @@ IDLE_SECONDS: Final = 7_200.0
 class ActiveKey:
     """A key in use; streams keep it to see when it is revoked.
 
-    `confirmed_at` is on the monotonic clock; `used_at` and `recorded_at`, the last use that the database knows, are on
-    the wall clock.
+    `confirmed_at` and `seen_at`, its last use, are on the monotonic clock; `used_at`, the same, and `recorded_at`, the
+    last use that the database knows, are on the wall clock.
     """
 
     key_id: str
@@ -40,6 +40,7 @@ class ActiveKey:
     confirmed_at: float
     used_at: float
     recorded_at: float
+    seen_at: float
     is_revoked: bool = False
 
 
@@ -101,9 +102,9 @@ class KeyRing:
                 active.recorded_at = used_at
 
     def _forget_unused(self) -> None:
-        oldest = self._clock.wall() - IDLE_SECONDS
+        oldest = self._clock.monotonic() - IDLE_SECONDS
         self._keys = {
-            key_id: key for key_id, key in self._keys.items() if not key.is_revoked and key.used_at > oldest
+            key_id: key for key_id, key in self._keys.items() if not key.is_revoked and key.seen_at > oldest
         }
         self._ids = {key_hash: key_id for key_hash, key_id in self._ids.items() if key_id in self._keys}
 
@@ -118,7 +119,7 @@ class KeyRing:
             or (active.expires_at is not None and active.expires_at <= now)
         ):
             return None
-        active.used_at = now
+        active.used_at, active.seen_at = now, self._clock.monotonic()
         return active
 
     async def _load(self, where: ColumnElement[bool]) -> ActiveKey | None:
@@ -146,4 +147,5 @@ def _to_active(row: ApiKey, confirmed_at: float) -> ActiveKey:
         confirmed_at=confirmed_at,
         used_at=last_used_at,
         recorded_at=last_used_at,
+        seen_at=confirmed_at,
     )

@@ -1,7 +1,7 @@
 """What two transactions do on PostgreSQL that run at the same time: no deadlock, and nothing is lost or left out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -96,6 +96,31 @@ async def test_the_retention_keeps_a_delivery_that_is_just_sent_again(postgresql
         assert (await session.execute(select(DELIVERIES.c.state))).scalars().all() == ["pending"]
 
 
+class SlowDatabase:
+    """Calls `before_end` before a batch ends its first export."""
+
+    def __init__(self, database: Database, before_end: Callable[[], Awaitable[None]]) -> None:
+        self.dialect = database.dialect
+        self._database = database
+        self._before_end: Callable[[], Awaitable[None]] | None = before_end
+
+    async def batch(self, work: Any) -> Any:
+        async def run(connection: Any) -> Any:
+            fetch = connection.fetch
+
+            async def fetch_late(statement: str, values: Mapping[str, object] | None = None) -> Sequence[Any]:
+                if statement == FAIL and self._before_end is not None:
+                    before_end, self._before_end = self._before_end, None
+                    await before_end()
+                rows: Sequence[Any] = await fetch(statement, values)
+                return rows
+
+            connection.fetch = fetch_late
+            return await work(connection)
+
+        return await self._database.batch(run)
+
+
 async def test_a_batch_of_callbacks_and_a_purge_lock_exports_in_one_order(
     postgresql_database: Database,
 ) -> None:
@@ -111,31 +136,11 @@ async def test_a_batch_of_callbacks_and_a_purge_lock_exports_in_one_order(
         build_change(EventType.FAILED, first.job_id, 1, 9, now=NOW),
     ]
 
-    class Slow:
-        """Starts a purge before a batch ends its second export."""
+    async def start_purge() -> None:
+        purges.append(asyncio.ensure_future(purge()))
+        await wait_until_blocked(postgresql_database)
 
-        def __init__(self, database: Database) -> None:
-            self.database, self.dialect = database, database.dialect
-
-        async def batch(self, work: Any) -> Any:
-            async def run(connection: Any) -> Any:
-                fetch = connection.fetch
-
-                async def fetch_late(
-                    statement: str, values: Mapping[str, object] | None = None
-                ) -> Sequence[Any]:
-                    if statement == FAIL and not purges:
-                        purges.append(asyncio.ensure_future(purge()))
-                        await wait_until_blocked(postgresql_database)
-                    rows: Sequence[Any] = await fetch(statement, values)
-                    return rows
-
-                connection.fetch = fetch_late
-                return await work(connection)
-
-            return await self.database.batch(run)
-
-    slow: Any = Slow(postgresql_database)
+    slow: Any = SlowDatabase(postgresql_database, start_purge)
     await store.write(slow, changes)
     erased, _ = await purges[0]
     assert len(erased) == 2

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from service.dispatch.attempt_failures import AttemptEnder
 from service.dispatch.runners import Failed
+from service.dispatch.time_limits import TimeLimits
 from service.settings import Settings
 from tests.service.dispatch.test_dispatcher import BlockedRunner, get_job
 from tests.support.app_harness import AppHarness, open_app
@@ -124,3 +126,44 @@ async def test_a_step_of_the_clock_ends_no_export_and_saves_none(
     assert await read_error(app, job_id) is None
     await clock.pass_time(app, 30)
     assert await read_error(app, job_id) == "not_started_in_time"
+
+
+async def test_a_scheduled_export_does_not_end_before_its_time_if_the_clock_is_set_back(
+    app: AppHarness, clock: MovableClock
+) -> None:
+    start = datetime.now(UTC) + timedelta(seconds=100)
+    job_id = await submit(app, not_before=start.isoformat(), start_within_seconds=30)
+    await clock.pass_time(app, 5)
+    clock.step_seconds = -7_200
+    await clock.pass_time(app, 200)
+    assert (await get_job(app, job_id))["status"] == "pending"
+
+
+@pytest.mark.parametrize("field", ["start_within_seconds", "deadline_seconds"])
+async def test_a_clock_that_leaps_forward_right_after_the_request_ends_no_export(
+    app: AppHarness, clock: MovableClock, field: str
+) -> None:
+    job_id = await submit(app, **{field: 600})
+    clock.step_seconds = 7_200
+    await app.state["rescuer"].rescue_once()
+    assert await read_error(app, job_id) is None
+
+
+async def test_a_clock_that_is_set_back_right_after_the_request_adds_no_time(
+    app: AppHarness, clock: MovableClock
+) -> None:
+    job_id = await submit(app, start_within_seconds=60)
+    clock.step_seconds = -7_200
+    await clock.pass_time(app, 120)
+    assert await read_error(app, job_id) == "not_started_in_time"
+
+
+async def test_a_replica_whose_clock_is_ahead_ends_no_export_of_another(app: AppHarness) -> None:
+    other = MovableClock()
+    other.step_seconds = 7_200
+    ender = AttemptEnder(app.database, app.state["changes"], other.clock)
+    limits = TimeLimits(app.database, ender, max_round_seconds=11, clock=other.clock)
+    await limits.enforce()
+    job_id = await submit(app, start_within_seconds=600)
+    await limits.enforce()
+    assert await read_error(app, job_id) is None

@@ -58,10 +58,21 @@ async def test_an_upload_that_never_came_is_dropped_and_one_that_came_is_kept(
     stored, announced = await announce(app), await announce(app)
     await send(app, stored)
     assert await app.state["removal"].uploads.sweep() == 0
-    clock.step_seconds = 2 * 3_600
+    clock.passed_seconds = 2 * 3_600
     assert await app.state["removal"].uploads.sweep() == 1
     assert await list_keys(app) == [stored["key"]]
     assert announced["key"] != stored["key"]
+
+
+async def test_an_upload_that_is_under_way_is_kept_while_the_clock_is_ahead(
+    app: AppHarness, clock: MovableClock
+) -> None:
+    target = await announce(app)
+    clock.step_seconds = 3 * 3_600
+    assert await app.state["removal"].uploads.sweep() == 0
+    clock.step_seconds = 0
+    await send(app, target)
+    assert await list_keys(app) == [target["key"]]
 
 
 async def test_old_uploads_are_deleted_unless_an_export_reads_them(
@@ -95,7 +106,7 @@ async def test_an_upload_that_was_rejected_leaves_nothing_and_its_room_is_free(
     assert answer.status_code in (400, 413, 422), answer.text
     assert not is_stored(app, target)
     assert [path for path in (settings.data_dir / "incoming").rglob("*") if path.is_file()] == []
-    clock.step_seconds = 2 * 3_600
+    clock.passed_seconds = 2 * 3_600
     assert await app.state["removal"].uploads.sweep() == 1
     assert await list_keys(app) == []
     await announce(app)

@@ -13,6 +13,7 @@ from service.fanout.subscribers import HubClosed, Subscriber
 from service.jobs.serializers import JobSerializer
 from service.webhooks.listeners.connections import Listeners
 from tests.support.app_harness import AppHarness
+from tests.support.clocks import MovableClock
 from tests.support.job_factory import NoCleanup
 
 pytestmark = pytest.mark.anyio
@@ -29,11 +30,17 @@ class NewLine:
         await on_ready()
 
 
-async def test_a_stream_of_all_exports_gets_an_erasure_that_its_replica_missed(app: AppHarness) -> None:
+@pytest.mark.parametrize("ahead_seconds", [0.0, 10_800.0], ids=["", "the clock was set back meanwhile"])
+async def test_a_stream_of_all_exports_gets_an_erasure_that_its_replica_missed(
+    app: AppHarness, ahead_seconds: float
+) -> None:
+    clock = MovableClock()
+    clock.step_seconds = ahead_seconds
     job = await app.submit_export()
     hub, subscriber = Hub(), Subscriber()
     changes = JobChanges(hub, JobSerializer(""), NoCleanup())
-    channel = NotificationChannel(app.database, NewLine(), hub, changes, Listeners())
+    channel = NotificationChannel(app.database, NewLine(), hub, changes, Listeners(), clock.clock.wall)
+    clock.step_seconds = 0
     hub.subscribe(subscriber, user_id="local")
     assert (await app.client.delete(f"/api/exports/{job['job_id']}?purge=true")).status_code == 204
     await channel.run()

@@ -104,11 +104,17 @@ async def test_a_revoked_key_ends_at_once_here(multi_user_app: AppHarness) -> No
     assert shown["revoked_at"] is not None
 
 
-async def test_a_key_that_another_replica_revokes_ends_with_the_next_check(app: AppHarness) -> None:
+@pytest.mark.parametrize("ahead_seconds", [0, 10_800], ids=["", "the clock was ahead meanwhile"])
+async def test_a_key_that_another_replica_revokes_ends_with_the_next_check(
+    app: AppHarness, clock: MovableClock, ahead_seconds: float
+) -> None:
     key = await create_key(app)
     assert await get_status(app, key) == 200
     lifetime = Lifetime(Access("ada", key=await app.state["keys"].find(key["key"])), app.state["clock"])
     lifetime.check()
+    clock.step_seconds = ahead_seconds
+    await app.state["keys"].check()
+    clock.step_seconds = 0
     async with app.database.transaction() as session:
         assert await store.revoke(session, key["id"], None, now=time.time()) is not None
     await app.state["keys"].check()
