@@ -163,6 +163,15 @@ async def delete_all_rows(url: str) -> None:
     await (await open_empty_database(url)).close()
 
 
+@pytest.fixture
+async def postgresql_database(postgresql_url: str) -> AsyncIterator[Database]:
+    """PostgreSQL without rows."""
+    database = await open_empty_database(postgresql_url)
+    yield database
+    await database.close()
+    await delete_all_rows(postgresql_url)  # other tests start the service on it
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def any_database(request: pytest.FixtureRequest) -> AsyncIterator[Database]:
     """Each database in turn, without rows."""

@@ -1,7 +1,7 @@
 """What two transactions do on PostgreSQL that run at the same time: no deadlock, and nothing is lost or left out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -22,20 +22,11 @@ from service.retention import Retention, RetentionTask
 from service.webhooks import endpoints, recovery
 from service.webhooks.models import DELIVERIES
 from service.webhooks.rehearsal.events import Rehearsal, create_test_deliveries
-from tests.conftest import delete_all_rows, open_empty_database
 from tests.support.job_factory import build_change, submission_for
 
 NOW = 1_700_000_000.0
 USER = "ada"
 DAY = 86_400.0
-
-
-@pytest.fixture
-async def postgresql_database(postgresql_url: str) -> AsyncIterator[Database]:
-    database = await open_empty_database(postgresql_url)
-    yield database
-    await database.close()
-    await delete_all_rows(postgresql_url)
 
 
 async def submit(database: Database, count: int) -> list[Job]:

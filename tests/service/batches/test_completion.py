@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,20 +25,11 @@ from service.jobs.serializers import JobSerializer
 from service.webhooks import endpoints
 from service.webhooks.models import DELIVERIES
 from service.webhooks.outbox import Outbox
-from tests.conftest import delete_all_rows, open_empty_database
 from tests.support.job_factory import FakeChanges, build_change, submission_for, write_changes
 
 NOW = 1_700_000_000.0
 USER = "ada"
 End = Callable[["Replica", Job], Awaitable[object]]
-
-
-@pytest.fixture
-async def postgresql_database(postgresql_url: str) -> AsyncIterator[Database]:
-    database = await open_empty_database(postgresql_url)
-    yield database
-    await database.close()
-    await delete_all_rows(postgresql_url)
 
 
 @dataclass
