@@ -27,7 +27,7 @@ from service.jobs.ids import new_id
 from service.jobs.models import Job
 from service.jobs.serializers import JobSerializer
 from service.jobs.transitions import CHANGED_JOBS, to_job
-from service.webhooks import deliveries, ordering, send
+from service.webhooks import deliveries, delivery_statements, ordering, send
 from service.webhooks.models import Delivery, Endpoint
 from service.webhooks.outbox import Outbox, PendingEvents
 from service.webhooks.rehearsal.faults import build_test_message
@@ -184,7 +184,7 @@ def send_older_after_newer() -> None:
 
     rule = ordering.is_blocked
     _replace(due, "is_blocked", lambda *_: "(1 = 0)")
-    _replace(deliveries, "is_blocked", lambda *names: f"({rule(*names)} AND 1 = 0)")
+    _replace(delivery_statements, "is_blocked", lambda *names: f"({rule(*names)} AND 1 = 0)")
     _replace(deliveries, "supersede_stale", nothing)
 
 
