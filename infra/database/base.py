@@ -138,7 +138,7 @@ class Database(Protocol):
         ...
 
     def reading(self) -> AbstractAsyncContextManager[AsyncSession]:
-        """Open a session whose changes are discarded."""
+        """Open a session on a consistent snapshot; its changes are discarded."""
         ...
 
     def transaction(self, *, is_short: bool = False) -> AbstractAsyncContextManager[AsyncSession]:

@@ -75,7 +75,7 @@ class InlineCursor:
         await retry_while_busy(lambda: self._cursor.execute(statement, values))
 
     async def executemany(self, statement: str, rows: Sequence[Any]) -> None:
-        await retry_while_busy(lambda: self._cursor.executemany(statement, rows))
+        self._cursor.executemany(statement, rows)  # within a transaction, which has the lock
 
     async def fetchall(self) -> list[Any]:
         return self._cursor.fetchall()

@@ -60,9 +60,8 @@ class TimeLimits:
         age = self._clock.wall() - job.limits_since
         if age < 0 and _is_scheduled(job):
             self._first_seen.pop(job.job_id, None)
-            self._stopwatch.seconds(
-                job.job_id, "limits", None
-            )  # counts from the beginning once its time has come
+            # Another state than the one it gets when its time has come, so the seconds then count from 0.
+            self._stopwatch.seconds(job.job_id, "limits", None)
             return age
         since, seconds_before = self._first_seen.get(job.job_id, (None, 0.0))
         if since != job.limits_since:

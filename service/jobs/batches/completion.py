@@ -75,8 +75,9 @@ async def complete_batches(
     totals were read, there was none in them.
     """
     lock, find_ended, complete = _statements(dialect)
-    batches = await _fetch_ids(fetch, lock, batch_ids)
-    if not batches or not (batches := await _fetch_ids(fetch, find_ended, batches)):
+    locked = await _fetch_ids(fetch, lock, batch_ids)
+    batches = await _fetch_ids(fetch, find_ended, locked) if locked else []
+    if not batches:
         return []
     totals = await read_totals(fetch, dialect, batches)
     rows = await fetch(complete, {"batches": to_json_array(batches), "now": now})

@@ -193,4 +193,4 @@ async def test_a_retry_that_commits_amid_a_completion_is_in_no_counts(
 
         completed = await complete_batches(fetch, dialect_of(session), ["batch_1"], now=NOW)
     assert [batch.data["counts"] for batch in completed] in ([], [{"cancelled": 1, "error": 1}])
-    assert completed or statements < len(seen)
+    assert completed or statements < len(seen) - 1, "nothing came between, and it is not complete"
